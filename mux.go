@@ -1,0 +1,72 @@
+package runbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// TargetMux opens targets by URL, for programs that are driven by configuration. The zero value is ready to use. Register
+// everything first; after that it is safe for concurrent use.
+type TargetMux struct {
+	schemes map[string]muxEntry
+}
+
+type muxEntry struct {
+	open func(context.Context, *url.URL) (Target, error)
+	keys []string
+}
+
+// Handle registers open for a scheme, such as "sftp". The query keys that open understands are named; [TargetMux.Open] refuses
+// any other. A scheme registered twice panics, as it is an error of the program.
+func (m *TargetMux) Handle(scheme string, open func(context.Context, *url.URL) (Target, error), queryKeys ...string) {
+	if _, twice := m.schemes[scheme]; twice {
+		panic(fmt.Sprintf("runbook: scheme %q is registered twice", scheme))
+	}
+	if m.schemes == nil {
+		m.schemes = make(map[string]muxEntry)
+	}
+	m.schemes[scheme] = muxEntry{open, queryKeys}
+}
+
+// Open opens the target that rawURL names. An unknown scheme gives an error that lists the known ones; an unknown or repeated query
+// key and a password in the URL are errors. No error repeats the password.
+func (m *TargetMux) Open(ctx context.Context, rawURL string) (Target, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// url.Error repeats the whole URL, in which a malformed password could stand.
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("open target: the URL does not parse: %w", err)
+	}
+	if _, has := u.User.Password(); has {
+		return nil, fmt.Errorf("open target %s: a URL must not hold a password; use a key file or an agent", u.Redacted())
+	}
+	entry, ok := m.schemes[u.Scheme]
+	if !ok {
+		known := slices.Sorted(maps.Keys(m.schemes))
+		return nil, fmt.Errorf("open target %s: unknown scheme %q; known: %s", u.Redacted(), u.Scheme, strings.Join(known, ", "))
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("open target %s: query: %w", u.Redacted(), err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(entry.keys, key) {
+			return nil, fmt.Errorf("open target %s: unknown query key %q; known: %s", u.Redacted(), key, strings.Join(entry.keys, ", "))
+		}
+		if len(query[key]) > 1 {
+			return nil, fmt.Errorf("open target %s: query key %q is given %d times", u.Redacted(), key, len(query[key]))
+		}
+	}
+	t, err := entry.open(ctx, u)
+	if err != nil {
+		return nil, fmt.Errorf("open target %s: %w", u.Redacted(), err)
+	}
+	return t, nil
+}
