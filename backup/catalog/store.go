@@ -31,18 +31,19 @@ import (
 
 // Store keeps snapshots. Implementations must be safe for concurrent use, by several processes too.
 type Store interface {
-	// Put stores one snapshot. The draft names it: ID, Run, Kind, Database and Cluster are set. Put reads archive to its end;
-	// an error of archive aborts. Then it calls finish, which fills in what only the end of the dump can tell and may refuse by an
-	// error. Put fills in Archive, Stored, Finished and Verified[L2] if it read back and compared. The snapshot is listed only if Put
-	// returns nil.
-	Put(ctx context.Context, draft *Manifest, archive io.Reader, finish func() error) error
+	// Put stores one snapshot. The draft names it: Version, ID, Run, Kind, Database and Cluster are set. Put calls dump once, in a goroutine of its
+	// own, with a writer for the archive; before dump returns nil it fills in draft what only the end of the dump can tell. An
+	// error of dump aborts, and dump's context ends when storing fails. Put returns after dump has returned. It fills in Archive.Size,
+	// Archive.SHA256, Stored, Finished and, if it read back what it stored and compared, Verified[L2]. If it returns an error, either nothing is listed
+	// or, when the link broke in the very last step, a complete snapshot is.
+	Put(ctx context.Context, draft *Manifest, dump func(ctx context.Context, archive io.Writer) error) error
 
 	// Open returns the archive of a snapshot, byte for byte as it was dumped. Reading to the end verifies it: a damaged object gives
 	// an error instead of io.EOF. A missing one gives an error that matches io/fs.ErrNotExist.
 	Open(ctx context.Context, m *Manifest) (io.ReadCloser, error)
 
-	// List yields the complete snapshots that match q, sorted by ID, oldest first. A manifest that cannot be read is yielded as an error
-	// that names it, and the listing goes on.
+	// List yields the complete snapshots that match q, all of one cluster, kind and database together and these oldest first. A manifest that cannot be
+	// read is yielded as an error that names it, and the listing goes on; an error that ends the listing is the last thing yielded.
 	List(ctx context.Context, q Query) iter.Seq2[*Snapshot, error]
 
 	// Record keeps one piece of evidence about a snapshot.
