@@ -47,7 +47,7 @@ type Store interface {
 	List(ctx context.Context, q Query) iter.Seq2[*Snapshot, error]
 
 	// Record keeps one piece of evidence about a snapshot.
-	Record(ctx context.Context, e Evidence) error
+	Record(ctx context.Context, m *Manifest, e Evidence) error
 
 	// Delete makes a snapshot unlisted for good; reason is kept with it. Its space is given back at once or by a later [Sweeper.Sweep].
 	// A missing snapshot is not an error.
