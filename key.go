@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -15,12 +16,12 @@ func CheckKey(key string) error {
 	case key == "":
 		return bad("is empty")
 	case len(key) > 1024:
-		return bad("is longer than 1,024 bytes")
+		return fmt.Errorf("key %.64q…: is longer than 1,024 bytes: %w", key, fs.ErrInvalid)
 	case !utf8.ValidString(key):
 		return bad("is not UTF-8")
 	}
 	for _, r := range key {
-		if r < 0x20 || r == 0x7f {
+		if unicode.IsControl(r) {
 			return bad("has a control character")
 		}
 	}

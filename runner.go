@@ -14,7 +14,8 @@ import (
 type Runner interface {
 	// Run starts c, waits for it to end and returns nil if it exited 0, an [*ExitError] if it ended otherwise, and another error
 	// if it could not be run. When ctx ends the command and everything it started are killed, and the error matches the
-	// context's cause. Run must not use the command's streams after it returns.
+	// context's cause. Run must not use the command's streams after it returns; so a Read or Write of theirs that blocks for ever
+	// keeps Run from returning.
 	Run(ctx context.Context, c Cmd) error
 }
 
@@ -25,7 +26,8 @@ type RunnerFunc func(ctx context.Context, c Cmd) error
 func (f RunnerFunc) Run(ctx context.Context, c Cmd) error { return f(ctx, c) }
 
 // Cmd is a command to run. No shell is involved. Arguments can be seen by everybody on the machine: a secret belongs in Env or in a
-// file that only its owner can read.
+// file that only its owner can read. Stdout and Stderr are written to at the same time: give each its own, or one that is safe for
+// concurrent use.
 type Cmd struct {
 	Path   string   // program, absolute or looked up by the runner
 	Args   []string // arguments, without the program's name
@@ -56,7 +58,8 @@ func (e *ExitError) Error() string {
 }
 
 // Local is a [Runner] for this machine. The zero value is ready to use. A command gets a process group of its own (on Windows:
-// its own console group), and the whole group is killed when the context ends.
+// its own console group), and the whole group is killed when the context ends. What a command leaves running when it ends by itself
+// is left alone.
 type Local struct {
 	// WaitDelay bounds the wait for the command's streams after it was killed or after it exited while a descendant keeps them
 	// open. 0 means 5 seconds.
@@ -68,7 +71,7 @@ func (l Local) Run(ctx context.Context, c Cmd) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("run %s: %w", c.Path, err)
 	}
-	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
+	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Env = c.Env
 	if cmd.Env == nil {
 		cmd.Env = []string{} // os/exec takes nil for "inherit"
@@ -79,18 +82,30 @@ func (l Local) Run(ctx context.Context, c Cmd) error {
 	if c.Stderr != nil {
 		cmd.Stderr = io.MultiWriter(tail, c.Stderr)
 	}
-	ownGroup(cmd)
-	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = l.WaitDelay
 	if cmd.WaitDelay == 0 {
 		cmd.WaitDelay = 5 * time.Second
 	}
-	err := cmd.Run()
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		return fmt.Errorf("run %s: %w", c.Path, cause)
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("run %s: %w", c.Path, err)
+	}
+	// exec.CommandContext would stop watching ctx once the process has exited, while a descendant may still hold its streams.
+	killed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(killed)
+		killGroup(cmd.Process)
+	})
+	err := cmd.Wait()
+	if !stop() {
+		<-killed
+		return fmt.Errorf("run %s: %w", c.Path, context.Cause(ctx))
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &ExitError{Path: c.Path, Code: exit.ExitCode(), Signal: signalName(exit.ProcessState), Stderr: tail.String()}
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return fmt.Errorf("run %s: it exited 0, but something that it started kept its output open: %w", c.Path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", c.Path, err)
@@ -115,9 +130,11 @@ func (t *tailWriter) Write(p []byte) (int, error) {
 }
 
 func (t *tailWriter) String() string {
-	s := string(bytes.TrimSpace(bytes.ToValidUTF8(t.buf, []byte("\uFFFD"))))
-	if t.cut {
-		return "… " + s
+	text := bytes.ToValidUTF8(t.buf, []byte("\uFFFD"))
+	mark := ""
+	if over := len(text) - t.max; t.cut || over > 0 {
+		mark = "… "
+		text = text[max(0, over+len(mark)):]
 	}
-	return s
+	return mark + string(bytes.TrimSpace(bytes.ToValidUTF8(text, nil)))
 }

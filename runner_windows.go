@@ -12,11 +12,10 @@ func ownGroup(cmd *exec.Cmd) {
 }
 
 // killGroup ends the process and its descendants. taskkill walks the tree; if it is missing the process alone is killed.
-func killGroup(cmd *exec.Cmd) error {
-	if err := exec.Command("taskkill", "/T", "/F", "/PID", strconv.Itoa(cmd.Process.Pid)).Run(); err == nil {
-		return nil
+func killGroup(p *os.Process) {
+	if exec.Command("taskkill", "/T", "/F", "/PID", strconv.Itoa(p.Pid)).Run() != nil {
+		_ = p.Kill()
 	}
-	return cmd.Process.Kill()
 }
 
 func signalName(*os.ProcessState) string { return "" }
