@@ -1,8 +1,8 @@
 // Package filestore keeps each snapshot as one object beside its manifest, on any [runbook.Target]: what lies there can be listed, copied
 // and restored with stock tools. It is the plain store: an archive of pg_dump, compressed with zstd and, if recipients are given, encrypted with age.
 //
-//	runbook-v1/7312345678901234567/db/^specibike^dupont/20261121T031500Z-k3v9q2m4x7a5c8dh.dump.zst   the archive
-//	runbook-v1/7312345678901234567/db/^specibike^dupont/20261121T031500Z-k3v9q2m4x7a5c8dh.json       the manifest, written last
+//	runbook-v1/7312345678901234567/db/^Specibike^Dupont/20261121T031500Z-k3v9q2m4x7a5c8dh.dump.zst   the archive
+//	runbook-v1/7312345678901234567/db/^Specibike^Dupont/20261121T031500Z-k3v9q2m4x7a5c8dh.json       the manifest, written last
 //
 // So without this module a database comes back with
 //
