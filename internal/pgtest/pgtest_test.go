@@ -1,6 +1,7 @@
 package pgtest_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,4 +28,21 @@ func TestServer(t *testing.T) {
 	var left int
 	require.NoError(t, s.Connect(t, "").QueryRow(t.Context(), "SELECT count(*) FROM pg_database WHERE datname = $1", name).Scan(&left))
 	require.Zero(t, left, "the database outlived its test")
+}
+
+func TestERP(t *testing.T) {
+	s := pgtest.Start(t)
+	s.ERP(t, "one", 0.02)
+	s.ERP(t, "two", 0.02)
+	require.True(t, bytes.Equal(s.PlainDump(t, "one"), s.PlainDump(t, "two")), "the database is not the same every time")
+
+	var tables, largeObjects, views, partitions int
+	require.NoError(t, s.Connect(t, "one").QueryRow(t.Context(), `
+		SELECT count(*) FILTER (WHERE relkind IN ('r', 'p')), count(*) FILTER (WHERE relkind IN ('v', 'm')), count(*) FILTER (WHERE relispartition AND relkind = 'r'),
+			(SELECT count(*) FROM pg_largeobject_metadata)
+		FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'reporting'::regnamespace)`).Scan(&tables, &views, &partitions, &largeObjects))
+	require.Equal(t, 122, tables)
+	require.Equal(t, 3, views)
+	require.Equal(t, 4, partitions)
+	require.Equal(t, 3, largeObjects)
 }
