@@ -115,6 +115,7 @@ func adviseSQL(code string) (hint string, retryable bool) {
 func adviseDump(stderr string) (hint string, retryable bool) {
 	for _, known := range []struct{ text, code string }{
 		{"lock timeout", "55P03"},
+		{"statement timeout", "55P03"}, // pg_dump sets it to the lock time-out while it locks
 		{"does not exist", "3D000"},
 		{"permission denied", "42501"},
 		{"too many connections", "53300"},
