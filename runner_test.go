@@ -239,6 +239,7 @@ func TestLocalCancelledBeforeStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "touched")
 	require.ErrorIs(t, runbook.Local{}.Run(ctx, command("touch", file)), errStopped)
 	require.NoFileExists(t, file)
+	require.ErrorIs(t, runbook.Local{}.Run(ctx, runbook.Cmd{Path: "runbook-no-such-program"}), errStopped, "it was looked for")
 
 	require.NoError(t, runbook.Local{}.Run(t.Context(), command("touch", file)))
 	require.FileExists(t, file)
