@@ -115,7 +115,7 @@ func (s *Store) publish(ctx context.Context, m *catalog.Manifest, key string) er
 	}
 	err = s.target.Put(ctx, base(m)+manifestSuffix, bytes.NewReader(manifest))
 	if err == nil {
-		err = s.checkPublished(ctx, m)
+		err = s.checkPublished(ctx, m, manifest)
 	}
 	if err == nil {
 		return nil
@@ -139,9 +139,16 @@ func (s *Store) discard(ctx context.Context, key string) error {
 	return nil
 }
 
-// checkPublished makes sure that no sweep elsewhere took the upload for a dead one's. A sweep marks before it looks for a manifest, and we
-// look for its mark after we wrote the manifest: one of the two sees the other.
-func (s *Store) checkPublished(ctx context.Context, m *catalog.Manifest) error {
+// checkPublished makes sure that the manifest is there as it was sent, and that no sweep elsewhere took the upload for a dead one's. A sweep marks
+// before it looks for a manifest, and we look for its mark after we wrote the manifest: one of the two sees the other.
+func (s *Store) checkPublished(ctx context.Context, m *catalog.Manifest, manifest []byte) error {
+	got, err := s.readSmall(ctx, base(m)+manifestSuffix, int64(len(manifest)))
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, manifest) {
+		return errors.New("the target gives back another manifest than was sent; look for a failing disk or link")
+	}
 	for g, err := range s.groups(ctx, base(m)) {
 		if err != nil {
 			return err
