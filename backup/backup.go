@@ -28,7 +28,7 @@ func Run(ctx context.Context, dsn string, store catalog.Store, o Options) (*Repo
 	r := &run{o: o, store: store, report: report}
 	err := r.run(ctx, dsn)
 	report.Finished = o.Now().UTC()
-	if o.MetricsFile != "" && !o.DryRun {
+	if o.MetricsFile != "" && !o.DryRun && report.Results != nil { // without results the figures of the last run stay, and age
 		if metricsErr := writeMetrics(o.MetricsFile, report); metricsErr != nil {
 			err = errors.Join(err, metricsErr)
 		}
