@@ -24,8 +24,6 @@ import (
 	"github.com/runbook-go/runbook/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
-
 func newStore(t testing.TB, target runbook.Target, o filestore.Options) *filestore.Store {
 	t.Helper()
 	s, err := filestore.New(target, o)
