@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	bufferSize = 256 << 10
+	bufferSize = 64 << 10
 	defaultTOC = 1 << 30
 	maxInt     = 1<<31 - 1 // pg_dump's integers are C ints, however wide they are written
 	minInt     = -1 << 31

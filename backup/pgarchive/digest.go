@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	batchSize = 64 << 10 // what is hashed at once: pg_dump -Z0 writes a block for every row
+	batchSize = 32 << 10 // what is hashed at once: pg_dump -Z0 writes a block for every row
 	maxWindow = 1 << 27  // of zstd; what level 22 uses
 
 	// copyEnd is what pg_dump writes behind the rows of a table.

@@ -17,7 +17,7 @@
 // checksum. It changes the hash in [Summary]; compare that with one taken when the dump was made.
 //
 // No byte of the input can make this package panic, or allocate more than a small multiple of what the input really delivers.
-// [Options] bounds what the table of contents may take. Table data is never held in memory: a walk needs some 500 KB and the table
+// [Options] bounds what the table of contents may take. Table data is never held in memory: a walk needs some 100 KB and the table
 // of contents. Data compressed with gzip and zstd is decompressed, with lz4 it is not, see [Walk].
 //
 // # Concurrency

@@ -51,7 +51,7 @@ func (d *decoder) walk(s *Summary) (*Summary, error) {
 		case e.Offsets == OffsetKnown && e.Offset != at:
 			d.fail("of %s %q begins at byte %d, not at %d as announced", e.Desc, e.Tag, at, e.Offset)
 		case kind == blockBlobs:
-			d.object = "large objects"
+			d.object = "data of large objects"
 			blobs = d.blobs(w, blobs)
 		default:
 			d.object = fmt.Sprintf("data of table %q.%q", e.Namespace, e.Tag)
