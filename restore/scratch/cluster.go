@@ -99,11 +99,13 @@ func (s *Server) launch(ctx context.Context, o Options, who account, password st
 			return err
 		}
 		err = s.ready(ctx)
-		if err == nil || attempt == attempts || !strings.Contains(err.Error(), "could not bind") {
+		if attempt == attempts || !portTaken(err) {
 			return err
 		}
 	}
 }
+
+func portTaken(err error) bool { return err != nil && strings.Contains(err.Error(), "could not bind") }
 
 // address chooses where the server listens.
 func (s *Server) address(tcp bool) (host, port string, settings map[string]string, err error) {
@@ -150,6 +152,9 @@ func (s *Server) configure(theirs, address map[string]string) error {
 }
 
 func (s *Server) ready(ctx context.Context) error {
+	const most = 2 * time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("not ready after %s", most))
+	defer cancel()
 	for {
 		err := ping(ctx, s.dsn)
 		if err == nil {

@@ -19,7 +19,7 @@ var errHeld = errors.New("held by a living process")
 
 // makeLocked makes a server's directory and locks it. The lock is the kernel's and ends with us.
 func makeLocked(parent string) (string, io.Closer, error) {
-	for range 10 {
+	for range 1000 {
 		dir, err := os.MkdirTemp(parent, prefix)
 		if err != nil {
 			return "", nil, err

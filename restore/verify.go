@@ -1,0 +1,118 @@
+package restore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/runbook-go/runbook"
+	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/backup/pgarchive"
+)
+
+// copyBuffer is the size in bytes of the pieces in which archives are moved.
+const copyBuffer = 256 << 10
+
+// witness watches an archive pass, and says in the end whether it is the one that the manifest describes.
+type witness struct {
+	m      *catalog.Manifest
+	walker *pgarchive.Walker
+	hash   hash.Hash
+	size   int64
+}
+
+func newWitness(m *catalog.Manifest) *witness {
+	return &witness{m: m, walker: pgarchive.NewWalker(), hash: sha256.New()}
+}
+
+func (w *witness) Write(p []byte) (int, error) {
+	w.hash.Write(p)
+	w.size += int64(len(p))
+	return w.walker.Write(p)
+}
+
+// close must be called once. readErr is what kept the archive from being read to its end, or nil.
+func (w *witness) close(readErr error) (*pgarchive.Summary, error) {
+	if readErr != nil {
+		w.walker.Abort()
+		return nil, &ArchiveError{w.m.ID, readErr}
+	}
+	summary, err := w.walker.Close()
+	if err != nil {
+		return nil, &ArchiveError{w.m.ID, err}
+	}
+	if err := checkSum(w.m, w.size, w.hash); err != nil {
+		return nil, &ArchiveError{w.m.ID, err}
+	}
+	if diffs := compare(w.m.Content, &summary.Content, true); len(diffs) > 0 {
+		return nil, &ArchiveError{w.m.ID, &MismatchError{diffs}}
+	}
+	return summary, nil
+}
+
+func checkSum(m *catalog.Manifest, size int64, h hash.Hash) error {
+	if got := hex.EncodeToString(h.Sum(nil)); got != m.Archive.SHA256 || size != m.Archive.Size {
+		return fmt.Errorf("it has %d bytes with SHA-256 %s, but %d with %s were stored", size, got, m.Archive.Size, m.Archive.SHA256)
+	}
+	return nil
+}
+
+// compare lists what is different in got.
+func compare(want, got *catalog.Content, definitions bool) []string {
+	diffs := want.Diff(got)
+	if definitions && want.Definitions != got.Definitions {
+		diffs = append(diffs, fmt.Sprintf("definitions differ: views, functions, indexes, constraints and the like (%d archive entries, %d recorded)", got.Entries, want.Entries))
+	}
+	return diffs
+}
+
+// part returns what content says about the data of some tables only.
+func part(c *catalog.Content, tables []Name) *catalog.Content {
+	wanted := make(map[Name]bool, len(tables))
+	for _, n := range tables {
+		wanted[n] = true
+	}
+	p := &catalog.Content{}
+	for _, t := range c.Tables {
+		if wanted[Name{t.Schema, t.Name}] {
+			p.Tables = append(p.Tables, t)
+		}
+	}
+	return p
+}
+
+// verify dumps the scratch database again and compares its content with what was recorded.
+func (j *job) verify(ctx context.Context) error {
+	walker := pgarchive.NewWalker()
+	err := j.o.Runner.Run(ctx, runbook.Cmd{
+		Path: j.tool("pg_dump"), Args: append([]string{"--format=custom", "--compress=0"}, j.server.Args(j.scratch)...),
+		Env: j.server.Env(), Stdout: walker, Stderr: io.Discard,
+	})
+	if err != nil {
+		walker.Abort()
+		return fmt.Errorf("dump the restored database: %w", err)
+	}
+	summary, err := walker.Close()
+	if err != nil {
+		return fmt.Errorf("dump the restored database: %w", err)
+	}
+	want, got := j.plan.Manifest.Content, &summary.Content
+	if j.plan.Part {
+		want, got = part(want, j.plan.Tables), part(got, j.plan.Tables)
+		if len(want.Tables) != len(j.plan.Tables) {
+			return errors.New("the plan names tables that the manifest does not have")
+		}
+	}
+	j.report.Rows = got.Rows()
+	if diffs := compare(want, got, j.plan.Definition); len(diffs) > 0 {
+		return &MismatchError{diffs}
+	}
+	if !j.plan.Part && want.Definitions != got.Definitions {
+		j.warn("definitions differ, as they may between versions of PostgreSQL")
+	}
+	return nil
+}
