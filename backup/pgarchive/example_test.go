@@ -62,7 +62,7 @@ func ExampleWalk_cut() {
 	}
 	_, err = pgarchive.Walk(bytes.NewReader(archive[:len(archive)-100]))
 	fmt.Println(errors.Is(err, io.ErrUnexpectedEOF), err)
-	// Output: true archive at byte 12138: data of large objects is cut (unexpected EOF); the dump did not finish or was not stored whole
+	// Output: true archive at byte 12318: data of large objects is cut (unexpected EOF); the dump did not finish or was not stored whole
 }
 
 func ExampleReadTOC() {
@@ -76,7 +76,7 @@ func ExampleReadTOC() {
 		log.Fatal(err)
 	}
 	fmt.Println(header.Version, len(entries), pgarchive.Roles(entries), pgarchive.Extensions(entries))
-	// Output: 1.16 21 [postgres] []
+	// Output: 1.16 24 [postgres] []
 }
 
 // Restore a view without the comment on it and without anything else.
