@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,6 +47,13 @@ func ask(t *testing.T, dsn, sql string) string {
 	var answer string
 	require.NoError(t, conn.QueryRow(t.Context(), sql).Scan(&answer))
 	return answer
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err)
+	return n
 }
 
 func password(t *testing.T, dsn string) string {
