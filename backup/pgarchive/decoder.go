@@ -1,7 +1,6 @@
 package pgarchive
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -213,10 +212,4 @@ func (b *blockReader) Read(p []byte) (int, error) {
 	n := copy(p, b.d.take(min(len(p), b.left)))
 	b.left -= n
 	return n, b.d.err
-}
-
-// skim returns the first bytes of the input without consuming them.
-func (d *decoder) skim() []byte {
-	d.more()
-	return bytes.Clone(d.buf[d.start:min(d.end, d.start+64)])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -22,12 +23,7 @@ const (
 var compressions = [...]string{"none", "gzip", "lz4", "zstd"}
 
 func (d *decoder) header(h *Header) {
-	begin := d.skim()
-	for i := range len(magic) {
-		if d.byte() != magic[i] && d.err == nil {
-			d.fail("is missing: %w", notAnArchive(begin))
-		}
-	}
+	d.magic()
 	h.Version = Version{Major: int(d.byte()), Minor: int(d.byte()), Rev: int(d.byte())}
 	if v := h.Version; d.err == nil && (v.Major != 1 || v.Minor < 12 || v.Minor > 16) {
 		d.fail("has version %s, but 1.12 to 1.16 are known here (%w)", v, errors.ErrUnsupported)
@@ -47,6 +43,21 @@ func (d *decoder) header(h *Header) {
 	d.compression(h)
 	d.created(h)
 	h.Database, h.ServerVersion, h.DumpVersion = d.text(), d.text(), d.text()
+}
+
+func (d *decoder) magic() {
+	const enough = 8 // bytes to tell what else it is
+	var begin []byte
+	for len(begin) < enough && string(begin) != magic && d.more() {
+		begin = append(begin, d.byte())
+	}
+	switch {
+	case string(begin) == magic:
+	case strings.HasPrefix(magic, string(begin)):
+		d.cut()
+	default:
+		d.fail("is missing: %w", notAnArchive(begin))
+	}
 }
 
 func validSize(n int) bool { return n >= 1 && n <= 8 }
