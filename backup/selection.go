@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/runbook-go/runbook/internal/pgname"
 )
 
 // Selection says which databases to back up. The zero value selects every database. A database is selected if a pattern of
@@ -104,6 +106,8 @@ func (db Database) skip() string {
 	switch {
 	case db.IsTemplate:
 		return "is a template"
+	case strings.HasPrefix(db.Properties.Comment, pgname.RestoreMark):
+		return "belongs to a restore: it is being filled, or was replaced and is kept for an undo"
 	case !db.AllowsConnections:
 		return "allows no connections (datallowconn is false)"
 	}

@@ -66,6 +66,12 @@ func TestChooseReportsTemplatesAndClosedOnes(t *testing.T) {
 	require.Empty(t, choices[0].Skip)
 	require.Contains(t, choices[1].Skip, "allows no connections")
 	require.Contains(t, choices[2].Skip, "template")
+
+	old := Database{Name: "db__old_20261121T031500Z", AllowsConnections: true}
+	old.Properties.Comment = `runbook restore {"kind":"old"}`
+	choices, err = Selection{}.Choose([]Database{old})
+	require.NoError(t, err)
+	require.Contains(t, choices[0].Skip, "belongs to a restore")
 }
 
 func TestChooseSaysWhatItDidNotFind(t *testing.T) {

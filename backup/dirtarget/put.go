@@ -23,7 +23,10 @@ func (t *Target) Put(ctx context.Context, key string, r io.Reader) error {
 		err = t.put(ctx, key, r)
 	}
 	if _, theirs := errors.AsType[*readError](err); !theirs && full(err) {
-		err = fmt.Errorf("%w (%w); free space on the disk of %s", err, syscall.ENOSPC, t.root.Name())
+		if !errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: %w", syscall.ENOSPC, err)
+		}
+		err = fmt.Errorf("%w; free space on the disk of %s", err, t.root.Name())
 	}
 	if err != nil {
 		return fmt.Errorf("put %q: %w", key, err)

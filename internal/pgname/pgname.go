@@ -8,6 +8,10 @@ import (
 	"unicode/utf8"
 )
 
+// RestoreMark is how the comment of a database begins that a restore made for itself: one that is being filled, or one that was replaced and is
+// kept. Nobody else must take such a database for one of the service's.
+const RestoreMark = "runbook restore "
+
 // Ident quotes an SQL identifier.
 func Ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
