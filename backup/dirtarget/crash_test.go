@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// putForEver puts objects and reports each chunk that is read ("chunk") and each object that is stored (its key). In the mode "block" it stops in the middle
-// of the first.
+// putForEver puts objects and reports each chunk that is read ("chunk") and each object that is stored (its key). In the mode "block" it
+// stops in the middle of the first.
 func putForEver(dir, mode string) error {
 	target, err := dirtarget.Open(dir, dirtarget.Options{})
 	if err != nil {

@@ -6,11 +6,11 @@
 //
 // The object with the key "a/b" is the file a/b below the directory, byte for byte; "cp" is all it takes to read it without this package.
 //
-// Put writes to a temporary file in the folder .runbook-tmp of the directory, syncs it, and gives it its name by a hard link, which fails if
-// the name is taken: of two Puts, in two processes too, one wins. Then it syncs every directory from the object's folder up to the root.
-// A process that is killed leaves at most a temporary file, which [Target.Sweep] removes, and empty folders, which are not listed.
-// Where the file system has no hard links, writers of one key exclude each other by a file in .runbook-tmp and the object is renamed to its
-// name; that keeps out other users of this package, but not a foreign program that makes a file of that name at the same instant.
+// Put writes to a temporary file in the folder .runbook-tmp of the directory, syncs it, and gives it its name by a hard link, which fails
+// if the name is taken: of two Puts, in two processes too, one wins. Then it syncs every directory from the object's folder up to the
+// root. A process that is killed leaves at most a temporary file, which [Target.Sweep] removes, and empty folders, which are not listed.
+// Where the file system has no hard links, writers of one key exclude each other by a file in .runbook-tmp and the object is renamed to
+// its name; that keeps out other users of this package, but not a foreign program that makes a file of that name at the same instant.
 //
 // A file system that lies about fsync, or a network share that caches, can lose what Put promised to keep; nothing here can tell.
 //
@@ -20,9 +20,10 @@
 //
 // # Limits
 //
-// "a" cannot be kept beside "a/b", as a file cannot be a folder. Such a Put gives an error that matches [errors.ErrUnsupported].
-// What the file system cannot keep apart is one key: letter case on Windows and usually on macOS, where a Put of "A" beside "a" gives
-// [io/fs.ErrExist]. A key that is no file name on this system, such as "a:b" on Windows, gives an error that matches [errors.ErrUnsupported].
+// "a" cannot be kept beside "a/b", as a file cannot be a folder. Such a Put gives an error that matches [errors.ErrUnsupported]. What the
+// file system cannot keep apart is one key: letter case on Windows and usually on macOS, where a Put of "A" beside "a" gives
+// [io/fs.ErrExist]. A key that is no file name on this system, such as "a:b" on Windows, gives an error that matches
+// [errors.ErrUnsupported].
 //
 // # Concurrency
 //
@@ -64,8 +65,8 @@ type Options struct {
 	FileMode fs.FileMode // of objects, whatever the umask is; 0 means 0600
 	DirMode  fs.FileMode // of folders that are made, less the umask; 0 means 0700
 
-	// Create makes the directory itself and its parents if they are missing. Without it a missing directory is an error, as it may be a disk that is
-	// not mounted.
+	// Create makes the directory itself and its parents if they are missing. Without it a missing directory is an error, as it may be a
+	// disk that is not mounted.
 	Create bool
 }
 

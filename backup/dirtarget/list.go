@@ -13,8 +13,8 @@ import (
 	"github.com/runbook-go/runbook"
 )
 
-// List implements [runbook.Target]. It holds the names of one folder and of those above it, not of the whole tree. Files whose path is not a
-// valid key are no objects.
+// List implements [runbook.Target]. It holds the names of one folder and of those above it, not of the whole tree. Files whose path is
+// not a valid key are no objects.
 func (t *Target) List(ctx context.Context, prefix string) iter.Seq2[runbook.Object, error] {
 	return func(yield func(runbook.Object, error) bool) {
 		w := walk{t: t, ctx: ctx, prefix: prefix, yield: yield}

@@ -34,8 +34,8 @@ func (t *Target) probe() error {
 	return errors.Join(err, f.Close(), t.root.Remove(name))
 }
 
-// Sweep removes temporary files that were last written to before the given time, and returns how many. The time must lie further back than the longest
-// pause of a Put that may still be alive: what is swept under a living Put makes it fail.
+// Sweep removes temporary files that were last written to before the given time, and returns how many. The time must lie further back
+// than the longest pause of a Put that may still be alive: what is swept under a living Put makes it fail.
 func (t *Target) Sweep(ctx context.Context, before time.Time) (n int, err error) {
 	entries, err := fs.ReadDir(t.root.FS(), tempDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,8 +65,8 @@ func (t *Target) Sweep(ctx context.Context, before time.Time) (n int, err error)
 	return n, nil
 }
 
-// FreeSpace returns the number of bytes that may still be written, as the file system tells. Quotas may be narrower. Where it cannot be known the
-// error matches [errors.ErrUnsupported].
+// FreeSpace returns the number of bytes that may still be written, as the file system tells. Quotas may be narrower. Where it cannot be
+// known the error matches [errors.ErrUnsupported].
 func (t *Target) FreeSpace(ctx context.Context) (int64, error) {
 	err := context.Cause(ctx)
 	if err == nil {

@@ -54,9 +54,9 @@ const (
 	CrashAfter             // as FailAfter, and this and every later call fails with [ErrCrashed]
 )
 
-// Fault is what [Faulty] does to a call. The zero value does nothing. For an Open, OpenRange or Put, At is a byte of the object's (or the range's)
-// content; for a List it is a number of objects; for anything else Cut is Fail, and Short and Flip do nothing. A Crash of a Put with an At of
-// 0 does not reach the wrapped target.
+// Fault is what [Faulty] does to a call. The zero value does nothing. For an Open, OpenRange or Put, At is a byte of the object's (or the
+// range's) content; for a List it is a number of objects; for anything else Cut is Fail, and Short and Flip do nothing. A Crash of a Put
+// with an At of 0 does not reach the wrapped target.
 type Fault struct {
 	Kind  Kind
 	At    int64
@@ -72,15 +72,15 @@ var (
 	ErrCrashed = errors.New("injected crash: the process is gone")
 )
 
-// Faulty wraps a target and injects faults. Count the calls of a run without faults with [Faulty.Calls], then repeat the run once for each call
-// and each [Kind]: that is every place where it can fail.
+// Faulty wraps a target and injects faults. Count the calls of a run without faults with [Faulty.Calls], then repeat the run once for
+// each call and each [Kind]: that is every place where it can fail.
 //
-// After a crash nothing that goes through the Faulty changes the wrapped target any more: a Put that is under way is cut, unless it had read its
-// last byte already. Look at what is left through the wrapped target itself.
+// After a crash nothing that goes through the Faulty changes the wrapped target any more: a Put that is under way is cut, unless it had
+// read its last byte already. Look at what is left through the wrapped target itself.
 //
-// It has no Unwrap, on purpose: [runbook.As] would find the optional interfaces of the wrapped target and call them past the injector. Instead it
-// implements all of [runbook.RangeOpener], [runbook.Prober], Sweep and FreeSpace, injects faults there too, and returns an error that matches
-// [errors.ErrUnsupported] if the wrapped target cannot do it.
+// It has no Unwrap, on purpose: [runbook.As] would find the optional interfaces of the wrapped target and call them past the injector.
+// Instead it implements all of [runbook.RangeOpener], [runbook.Prober], Sweep and FreeSpace, injects faults there too, and returns an
+// error that matches [errors.ErrUnsupported] if the wrapped target cannot do it.
 type Faulty struct {
 	inner  runbook.Target
 	inject func(Call) Fault

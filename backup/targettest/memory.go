@@ -35,7 +35,8 @@ type memoryObject struct {
 // NewMemory returns an empty target.
 func NewMemory() *Memory { return &Memory{objects: make(map[string]memoryObject)} }
 
-// Put implements [runbook.Target]. If ctx ends while a Read of r blocks, that one call is left to end by itself and what it gives is ignored.
+// Put implements [runbook.Target]. If ctx ends while a Read of r blocks, that one call is left to end by itself and what it gives is
+// ignored.
 func (m *Memory) Put(ctx context.Context, key string, r io.Reader) error {
 	fail := func(err error) error { return fmt.Errorf("put %q: %w", key, err) }
 	if err := ready(ctx, key); err != nil {

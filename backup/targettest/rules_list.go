@@ -9,7 +9,8 @@ import (
 	"github.com/runbook-go/runbook"
 )
 
-// tree has names that come in another order where folders are walked one after the other: '-' and '.' sort before '/', '0' and letters after.
+// tree has names that come in another order where folders are walked one after the other: '-' and '.' sort before '/', '0' and letters
+// after.
 func tree() []string {
 	return []string{
 		"a!", "a-b", "a-b2/x", "a.b", "a/b", "a/b-c", "a/b2/y", "a/c/d", "a/c/e", "a0", "ab", "b/c", "b0/d/e/f", "z", "Z", "_", "é/1", "~",

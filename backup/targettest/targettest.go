@@ -9,9 +9,9 @@
 //
 // # Guarantees
 //
-// Every rule is a sentence of the contract, and the name of a subtest. Each rule is proven by an implementation that breaks it and is caught.
-// The suite requires nothing that the documentation of [runbook.Target] does not promise. In particular a target may refuse to keep both "a"
-// and "a/b"; then the refused Put must leave what was there alone.
+// Every rule is a sentence of the contract, and the name of a subtest. Each rule is proven by an implementation that breaks it and is
+// caught. The suite requires nothing that the documentation of [runbook.Target] does not promise. In particular a target may refuse to
+// keep both "a" and "a/b"; then the refused Put must leave what was there alone.
 //
 // The suite sees one process and no power failure: it cannot tell whether an object survives a crash of the target.
 //
@@ -42,7 +42,8 @@ import (
 
 // Options adapt the suite to a target. The zero value, and nil, is the full suite.
 type Options struct {
-	// LargeSize is the size in bytes of the largest object. 0 means 64 MiB and one byte, or 1 MiB and one byte in short mode and in [Check].
+	// LargeSize is the size in bytes of the largest object. 0 means 64 MiB and one byte, or 1 MiB and one byte in short mode and in
+	// [Check].
 	LargeSize int64
 
 	// Patience bounds how long a Put may take to return after its context was cancelled while its reader blocks. 0 means 10 seconds.
@@ -64,8 +65,8 @@ func (v *Violation) Error() string { return fmt.Sprintf("rule %q is broken: %v",
 // Unwrap returns what was seen.
 func (v *Violation) Unwrap() error { return v.Err }
 
-// Run tests the targets that open returns, one for each rule, in subtests. A target may be the same each time and may hold objects of others:
-// every rule works under a prefix of its own.
+// Run tests the targets that open returns, one for each rule, in subtests. A target may be the same each time and may hold objects of
+// others: every rule works under a prefix of its own.
 func Run(t *testing.T, open func(t *testing.T) runbook.Target, o *Options) {
 	t.Helper()
 	large := int64(64<<20 + 1)

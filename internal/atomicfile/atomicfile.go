@@ -5,9 +5,9 @@
 // # Guarantees
 //
 // The content is written to a temporary file in the same directory, synced, renamed over the name, and the directory is synced. When a
-// function returns nil the new content survives a crash of the machine. When it returns an error the old content is there, with one exception
-// that the error names: the last sync of the directory failed, and the new content is there but might not survive a crash.
-// A process that is killed on the way leaves a file whose name starts with [TempPrefix].
+// function returns nil the new content survives a crash of the machine. When it returns an error the old content is there, with one
+// exception that the error names: the last sync of the directory failed, and the new content is there but might not survive a crash. A
+// process that is killed on the way leaves a file whose name starts with [TempPrefix].
 //
 // # Concurrency
 //
