@@ -9,11 +9,13 @@ package pgtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -135,17 +137,45 @@ func (s *Server) CreateDatabase(t testing.TB, name string, options ...string) {
 		sql += " " + option
 	}
 	s.Exec(t, "", sql)
-	s.dropLater(t, name)
+	s.DropLater(t, "DATABASE", name)
 }
 
-func (s *Server) dropLater(t testing.TB, name string) {
+// DropLater drops a database or a role at the end of the test, if it is there. kind is "DATABASE" or "ROLE".
+func (s *Server) DropLater(t testing.TB, kind, name string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := s.exec(ctx, "", "DROP DATABASE IF EXISTS "+pgname.Ident(name)+" WITH (FORCE)"); err != nil {
+		sql := "DROP " + kind + " IF EXISTS " + pgname.Ident(name)
+		if kind == "DATABASE" {
+			sql += " WITH (FORCE)"
+			if err := s.dropSubscriptions(ctx, name); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.exec(ctx, "", sql); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// dropSubscriptions removes what keeps a database from being dropped.
+func (s *Server) dropSubscriptions(ctx context.Context, database string) error {
+	conn, err := s.conn.Connect(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = $1", database)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, name := range names {
+		quoted := pgname.Ident(name)
+		sql := fmt.Sprintf("ALTER SUBSCRIPTION %[1]s DISABLE; ALTER SUBSCRIPTION %[1]s SET (slot_name = NONE); DROP SUBSCRIPTION %[1]s", quoted)
+		err = errors.Join(err, s.exec(ctx, database, sql))
+	}
+	return err
 }
 
 // Run runs a client program of the server's version against a database and returns its standard output.
@@ -156,8 +186,10 @@ func (s *Server) Run(t testing.TB, program, database string, args ...string) []b
 
 func (s *Server) run(t testing.TB, program string, args []string) []byte {
 	t.Helper()
+	// A dump is in the database's own encoding: bytes in SQL_ASCII need not be valid in another.
+	env := slices.DeleteFunc(s.conn.Env(), func(variable string) bool { return strings.HasPrefix(variable, "PGCLIENTENCODING=") })
 	var out bytes.Buffer
-	err := runbook.Local{}.Run(t.Context(), runbook.Cmd{Path: s.tools.Path(program), Args: args, Env: s.conn.Env(), Stdout: &out})
+	err := runbook.Local{}.Run(t.Context(), runbook.Cmd{Path: s.tools.Path(program), Args: args, Env: env, Stdout: &out})
 	if err != nil {
 		t.Fatalf("%s %q: %s", program, args, err)
 	}

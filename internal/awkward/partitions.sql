@@ -1,0 +1,31 @@
+CREATE TABLE event (id int NOT NULL, day date NOT NULL, kind text, note text DEFAULT 'x', PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE event_2024 PARTITION OF event FOR VALUES FROM (MINVALUE) TO ('2025-01-01') PARTITION BY RANGE (id);
+CREATE TABLE event_2024_low PARTITION OF event_2024 FOR VALUES FROM (MINVALUE) TO (50);
+CREATE TABLE event_2024_rest PARTITION OF event_2024 DEFAULT;
+-- Attached with its columns in another order, one dropped, and another default.
+CREATE TABLE event_2025 (note text DEFAULT 'y', gone int, kind text, day date NOT NULL, id int NOT NULL);
+ALTER TABLE event_2025 DROP gone;
+ALTER TABLE event ATTACH PARTITION event_2025 FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE event_rest PARTITION OF event DEFAULT PARTITION BY HASH (id);
+CREATE TABLE event_rest_0 PARTITION OF event_rest FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE event_rest_1 PARTITION OF event_rest FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO event (id, day, kind) SELECT i, date '2024-01-01' + i * 3, (ARRAY['a', 'it''s', NULL, 'z'])[1 + i % 4] FROM generate_series(1, 400) i;
+CREATE INDEX ON event (kind) WHERE note IS NOT NULL;
+CREATE INDEX on_one ON event_2025 (note);
+CREATE TABLE refers (id int, day date, FOREIGN KEY (id, day) REFERENCES event ON DELETE CASCADE);
+INSERT INTO refers SELECT id, day FROM event WHERE id % 50 = 0;
+CREATE FUNCTION noticed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER noticed AFTER INSERT ON event FOR EACH ROW EXECUTE FUNCTION noticed();
+CREATE TABLE detached PARTITION OF event FOR VALUES FROM ('2030-01-01') TO ('2031-01-01');
+ALTER TABLE event DETACH PARTITION detached;
+CREATE TABLE kinds (kind text, n int) PARTITION BY LIST (kind);
+CREATE TABLE kinds_ab PARTITION OF kinds FOR VALUES IN ('a', 'it''s', NULL);
+CREATE TABLE kinds_rest PARTITION OF kinds DEFAULT;
+INSERT INTO kinds VALUES ('a', 1), (NULL, 2), ('z', 3);
+CREATE TABLE no_partitions (n int) PARTITION BY LIST ((n % 10));
+-- Rows that hash elsewhere on another machine, were they sent to the root and not to their partition.
+CREATE TYPE colour AS ENUM ('red', 'blue');
+CREATE TABLE by_colour (c colour, n int) PARTITION BY HASH (c);
+CREATE TABLE by_colour_0 PARTITION OF by_colour FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE by_colour_1 PARTITION OF by_colour FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO by_colour SELECT (ARRAY['red', 'blue']::colour[])[1 + i % 2], i FROM generate_series(1, 20) i;

@@ -1,0 +1,20 @@
+-- Row level security with policies for roles, rights on everything, other owners.
+CREATE SCHEMA "Private" AUTHORIZATION awkward_owner;
+CREATE TABLE account (id int PRIMARY KEY, owner name NOT NULL DEFAULT current_user, amount numeric, secret text);
+INSERT INTO account VALUES (1, 'awkward_owner', 10, 's'), (2, 'postgres', NULL, '');
+ALTER TABLE account ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY mine ON account USING (owner = current_user) WITH CHECK (amount > 0);
+CREATE POLICY "it's ""read only""" ON account AS RESTRICTIVE FOR SELECT TO awkward_owner, "awkward ""reader""" USING (id < 100);
+ALTER TABLE account OWNER TO awkward_owner;
+GRANT SELECT (id, amount), UPDATE (amount) ON account TO "awkward ""reader""" WITH GRANT OPTION;
+GRANT INSERT ON account TO PUBLIC;
+REVOKE TRUNCATE ON account FROM awkward_owner;
+CREATE FUNCTION "Private".f() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, "Private" AS 'SELECT 1';
+REVOKE ALL ON FUNCTION "Private".f() FROM PUBLIC;
+GRANT USAGE ON SCHEMA "Private" TO "awkward ""reader""";
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO "awkward ""reader""";
+ALTER DEFAULT PRIVILEGES FOR ROLE awkward_owner IN SCHEMA "Private" GRANT ALL ON SEQUENCES TO PUBLIC;
+ALTER DEFAULT PRIVILEGES FOR ROLE awkward_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+CREATE TYPE owned AS ENUM ('a');
+ALTER TYPE owned OWNER TO awkward_owner;
+REVOKE USAGE ON TYPE owned FROM PUBLIC;
