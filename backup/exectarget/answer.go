@@ -10,8 +10,8 @@ import (
 	"github.com/runbook-go/runbook"
 )
 
-// lines is what a plug-in writes to standard output: lines of a word, a space and the rest. A line with an unknown word is ignored, so that plug-ins
-// can say more in a later version.
+// lines is what a plug-in writes to standard output: lines of a word, a space and the rest. A line with an unknown word is ignored, so
+// that plug-ins can say more in a later version.
 type lines struct {
 	each func(word, rest string) error
 	part []byte

@@ -6,12 +6,13 @@
 //
 // # Guarantees
 //
-// Put sends the bytes to the verb "put", which stores them where nobody sees them, and makes them visible by a second call, "commit". A reader that
-// fails, a context that ends and a process that is killed in between all end before the commit, so a plug-in cannot mistake the end of its input for a
-// complete object. The commit is sent only if the plug-in reports as many bytes as were read.
+// Put sends the bytes to the verb "put", which stores them where nobody sees them, and makes them visible by a second call, "commit". A
+// reader that fails, a context that ends and a process that is killed in between all end before the commit, so a plug-in cannot mistake
+// the end of its input for a complete object. The commit is sent only if the plug-in reports as many bytes as were read.
 //
-// Atomicity of the commit, durability and exclusion of concurrent writers are the plug-in's part; package targettest finds out whether it keeps to it.
-// If a commit fails or does not answer in time, the object may be there, whole, although Put returned an error: it is never there in part.
+// Atomicity of the commit, durability and exclusion of concurrent writers are the plug-in's part; package targettest finds out whether it
+// keeps to it. If a commit fails or does not answer in time, the object may be there, whole, although Put returned an error: it is never
+// there in part.
 //
 // # Concurrency
 //
@@ -22,8 +23,8 @@
 //
 // # Errors
 //
-// Exit code 3 matches [io/fs.ErrNotExist] and 4 matches [io/fs.ErrExist]. Any other is a [*runbook.ExitError] with the end of what the plug-in wrote
-// to standard error. That text is the plug-in's: it must not write secrets there.
+// Exit code 3 matches [io/fs.ErrNotExist] and 4 matches [io/fs.ErrExist]. Any other is a [*runbook.ExitError] with the end of what the
+// plug-in wrote to standard error. That text is the plug-in's: it must not write secrets there.
 //
 // # Stability
 //
@@ -116,7 +117,8 @@ func (t *Target) Stat(ctx context.Context, key string) (runbook.Object, error) {
 	return found[0], nil
 }
 
-// List implements [runbook.Target]. The plug-in's whole answer is held in memory and sorted, and nothing is yielded before the plug-in has exited 0.
+// List implements [runbook.Target]. The plug-in's whole answer is held in memory and sorted, and nothing is yielded before the plug-in
+// has exited 0.
 func (t *Target) List(ctx context.Context, prefix string) iter.Seq2[runbook.Object, error] {
 	return func(yield func(runbook.Object, error) bool) {
 		var found []runbook.Object
@@ -144,7 +146,8 @@ func (t *Target) List(ctx context.Context, prefix string) iter.Seq2[runbook.Obje
 	}
 }
 
-// printable tells whether a prefix could begin a valid key and can be passed as an argument. Bytes of a letter that is cut in the middle can.
+// printable tells whether a prefix could begin a valid key and can be passed as an argument. Bytes of a letter that is cut in the middle
+// can.
 func printable(prefix string) bool {
 	return !strings.ContainsFunc(prefix, func(r rune) bool { return r < 0x20 || r == 0x7f }) && len(prefix) <= 1024
 }
@@ -173,7 +176,8 @@ func (t *Target) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Sweep removes uploads that were last written to before the given time, and returns how many. The time is passed in whole seconds, rounded down.
+// Sweep removes uploads that were last written to before the given time, and returns how many. The time is passed in whole seconds,
+// rounded down.
 func (t *Target) Sweep(ctx context.Context, before time.Time) (int, error) {
 	n, err := t.number(ctx, "sweep", "swept", before.UTC().Format("2006-01-02T15:04:05Z"))
 	if err != nil {

@@ -316,7 +316,3 @@ func files(t *testing.T, dir string) (names []string) {
 	}))
 	return names
 }
-
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }

@@ -3,14 +3,17 @@
 #
 #   sh dir-target.sh DIRECTORY VERB [ARGUMENT ...]
 #
-# It speaks version 1 of the target plug-in protocol, docs/plugins.md, and passes the conformance suite of backup/targettest. A Go program uses it by
+# It speaks version 1 of the target plug-in protocol, docs/plugins.md, and passes the conformance suite of backup/targettest. A Go program
+# uses it by
 #
 #   exectarget.New([]string{"/bin/sh", "/usr/local/lib/dir-target.sh", "/srv/backup"}, exectarget.Options{})
 #
-# Copy it to begin a target of your own. What matters is in the verbs put and commit: put only parks the bytes where no other verb looks, because the end
-# of standard input does not mean that the object is complete; commit makes them visible, all at once and never over another object.
+# Copy it to begin a target of your own. What matters is in the verbs put and commit: put only parks the bytes where no other verb looks,
+# because the end of standard input does not mean that the object is complete; commit makes them visible, all at once and never over
+# another object.
 #
-# Layout: DIRECTORY/objects/KEY and DIRECTORY/uploads/UPLOAD. It needs POSIX sh and utilities, link(1), and GNU, BusyBox or BSD stat(1), tail(1) and head(1).
+# Layout: DIRECTORY/objects/KEY and DIRECTORY/uploads/UPLOAD. It needs POSIX sh and utilities, link(1), and GNU, BusyBox or BSD stat(1),
+# tail(1) and head(1).
 set -eu
 export LC_ALL=C
 umask 077
