@@ -128,15 +128,10 @@ func (s *Server) exec(ctx context.Context, database, sql string) error {
 	return nil
 }
 
-// CreateDatabase makes an empty database that is dropped at the end of the test. A longer form, such as a TEMPLATE clause, may follow the name as
-// options.
+// CreateDatabase makes an empty database that is dropped at the end of the test. Options such as "TEMPLATE template0" follow the name.
 func (s *Server) CreateDatabase(t testing.TB, name string, options ...string) {
 	t.Helper()
-	sql := "CREATE DATABASE " + pgname.Ident(name)
-	for _, option := range options {
-		sql += " " + option
-	}
-	s.Exec(t, "", sql)
+	s.Exec(t, "", "CREATE DATABASE "+pgname.Ident(name)+" "+strings.Join(options, " "))
 	s.DropLater(t, "DATABASE", name)
 }
 

@@ -38,7 +38,8 @@ func TestERP(t *testing.T) {
 
 	var tables, largeObjects, views, partitions int
 	require.NoError(t, s.Connect(t, "one").QueryRow(t.Context(), `
-		SELECT count(*) FILTER (WHERE relkind IN ('r', 'p')), count(*) FILTER (WHERE relkind IN ('v', 'm')), count(*) FILTER (WHERE relispartition AND relkind = 'r'),
+		SELECT count(*) FILTER (WHERE relkind IN ('r', 'p')), count(*) FILTER (WHERE relkind IN ('v', 'm')),
+			count(*) FILTER (WHERE relispartition AND relkind = 'r'),
 			(SELECT count(*) FROM pg_largeobject_metadata)
 		FROM pg_class WHERE relnamespace IN ('public'::regnamespace, 'reporting'::regnamespace)`).Scan(&tables, &views, &partitions, &largeObjects))
 	require.Equal(t, 122, tables)

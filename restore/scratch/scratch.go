@@ -23,7 +23,7 @@
 //
 // # Stability
 //
-// Before v1.0.0 names may still change between minor versions. The example is the whole of normal use.
+// Before v1.0.0 names may still change between minor versions. The example of the package is the whole of normal use.
 package scratch
 
 import (
@@ -50,8 +50,8 @@ type Options struct {
 	// Dir is the existing directory in which the server's own directory is made; empty is [os.TempDir]. Its path must be short (Unix allows
 	// about 100 bytes for a socket), and the account that runs the server must be able to enter it.
 	Dir string
-	// MinMajor is the lowest acceptable major version of PostgreSQL, for instance that of the server whose dump is to be restored. The lowest that is found and
-	// not below it is taken. 0 accepts any.
+	// MinMajor is the lowest acceptable major version of PostgreSQL, for instance that of the server whose dump is to be restored. The lowest
+	// one found that is not below it is taken. 0 accepts any.
 	MinMajor int
 	// Locale is the default locale of the cluster; empty is "C", which every system has. The encoding is UTF8. A database created from template0 may have
 	// others.
@@ -94,8 +94,8 @@ func (s *Server) Close() error { return s.close() }
 
 const superuser = "postgres"
 
-// Start makes a new cluster, starts a server on it and returns when it accepts connections, which takes a second or two. Before, it sweeps what dead owners
-// left in the same parent directory. ctx bounds the start only.
+// Start makes a new cluster, starts a server on it and returns when it accepts connections, which takes a second or two. Before, it sweeps
+// what dead owners left in the same parent directory. ctx bounds the start only.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
