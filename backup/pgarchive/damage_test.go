@@ -38,7 +38,7 @@ func TestCutAtEveryByteIsNoticed(t *testing.T) {
 	for name, archive := range samples(t) {
 		step := 1
 		if strings.HasPrefix(name, "pg_dump") && name != "pg_dump-15" && name != "pg_dump-15-schema" {
-			step = 11
+			step = 29
 		}
 		for n := 0; n < len(archive); n += step {
 			s, err := pgarchive.Walk(bytes.NewReader(archive[:n]))
@@ -60,7 +60,7 @@ func TestEveryChangedBitIsNoticed(t *testing.T) {
 			continue // compressed streams have bits that mean nothing
 		}
 		want := walk(t, archive)
-		step := 13 // bits
+		step := 37 // bits
 		if name == "1.12 none 131072" || name == "1.14 none 0" || name == "1.16 none 0" {
 			step = 1
 		}
@@ -145,6 +145,25 @@ func TestMalformedArchives(t *testing.T) {
 	}
 }
 
+func TestImpossibleEntries(t *testing.T) {
+	archive := writer{minor: 14, entries: []entry{{id: 1, desc: "X", section: 1}}}.bytes()
+	deps, end := "\x00\x01\x00\x00\x002", "\x01\x01\x00\x00\x00\x03"+strings.Repeat("\x00", 8)
+	require.Equal(t, 1, bytes.Count(archive, []byte(deps)))
+	require.True(t, bytes.HasSuffix(archive, []byte(end)))
+	for problem, change := range map[string][2]string{
+		`depends on "02"`:          {deps, "\x00\x02\x00\x00\x0002"},
+		`depends on "+"`:           {deps, "\x00\x01\x00\x00\x00+"},
+		`depends on "2147483648"`:  {deps, "\x00\x0a\x00\x00\x002147483648"},
+		"impossible offset":        {end, strings.Replace(end, "\x03", "\x04", 1)},
+		"n impossible offset":      {end, strings.Replace(end, "\x03", "\x00", 1)},
+		"an impossible offset":     {end, end[:len(end)-1] + "\x01"},
+		"has an impossible offset": {end, strings.Replace(end, "\x03", "\x02", 1)[:len(end)-1] + "\x80"},
+	} {
+		_, err := pgarchive.Walk(bytes.NewReader(bytes.Replace(archive, []byte(change[0]), []byte(change[1]), 1)))
+		require.ErrorContains(t, err, problem)
+	}
+}
+
 func TestWrongOffsets(t *testing.T) {
 	archive := writer{minor: 14, offsets: true}.shop().bytes()
 	s := walk(t, archive)
@@ -210,17 +229,33 @@ func TestErrorsOfTheReaderAreNotErrorsOfTheArchive(t *testing.T) {
 		require.False(t, ok)
 		require.NotErrorIs(t, err, io.ErrUnexpectedEOF)
 	}
+	once := errors.Join(broken) // comes with the last bytes, and never again
+	_, err := pgarchive.Walk(reader(func(p []byte) (int, error) {
+		n := copy(p, archive)
+		archive = archive[n:]
+		if n > 0 {
+			return n, once
+		}
+		return 0, io.EOF
+	}))
+	require.ErrorIs(t, err, broken)
+
+	archive = golden(t)["pg_dump-15"]
 	want := walk(t, archive)
 	for _, wrap := range []func(io.Reader) io.Reader{iotest.OneByteReader, iotest.HalfReader, iotest.DataErrReader} {
 		got, err := pgarchive.Walk(wrap(bytes.NewReader(archive)))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	_, err := pgarchive.Walk(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(archive))))
+	_, err = pgarchive.Walk(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(archive))))
 	require.ErrorIs(t, err, iotest.ErrTimeout)
 }
 
-// claims of a length that the input does not keep must cost nothing.
+type reader func([]byte) (int, error)
+
+func (r reader) Read(p []byte) (int, error) { return r(p) }
+
+// Claims of a length that the input does not keep must cost nothing.
 func TestMemoryIsBoundedByWhatReallyComes(t *testing.T) {
 	w := writer{minor: 14}.shop()
 	w.intSize, w.offSize = 4, 8
@@ -245,6 +280,18 @@ func TestMemoryIsBoundedByWhatReallyComes(t *testing.T) {
 	require.ErrorContains(t, err, "raise Options.MaxTOC")
 	_, err = pgarchive.Options{MaxTOC: 100_000}.Walk(bytes.NewReader(golden(t)["pg_dump-15"]))
 	require.NoError(t, err)
+
+	// Each of these is too much on its own: a long string, many entries, many large objects.
+	long := writer{minor: 14, entries: []entry{{id: 1, desc: "X", section: 1, defn: strings.Repeat("x", 5000)}}}
+	_, err = pgarchive.Options{MaxTOC: 5000}.Walk(bytes.NewReader(long.bytes()))
+	require.ErrorContains(t, err, "raise Options.MaxTOC")
+	entries := writer{minor: 14}
+	for i := range 100 {
+		entries.entries = append(entries.entries, entry{id: i + 1, section: 1})
+	}
+	_, err = pgarchive.Options{MaxTOC: 20_000}.Walk(bytes.NewReader(entries.bytes()))
+	require.ErrorContains(t, err, "raise Options.MaxTOC")
+	require.Equal(t, 100, walk(t, entries.bytes()).Content.Entries)
 
 	var many []largeObject
 	for i := range 10_000 {
