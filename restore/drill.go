@@ -224,6 +224,11 @@ func drillOne(ctx context.Context, store catalog.Store, s *catalog.Snapshot, o D
 func prove(ctx context.Context, store catalog.Store, s *catalog.Snapshot, o DrillOptions, ro Options) (report *Report, server int, err error) {
 	// The name is never taken; it must be free for the plan, and short enough to be told from others.
 	ro.As = drillName(s)
+	defer func() {
+		if d, ok := errors.AsType[*DatabaseError](err); ok {
+			d.Database = s.Database // and not the name that the copy would have had
+		}
+	}()
 	if !o.CreateRoles {
 		ro.CreateRoles, ro.NoACL = false, true
 		if ro.Owner, err = userOf(o.DSN); err != nil {
@@ -244,9 +249,6 @@ func prove(ctx context.Context, store catalog.Store, s *catalog.Snapshot, o Dril
 		}
 		return j.dropScratch(ctx)
 	})
-	if d, ok := errors.AsType[*DatabaseError](err); ok {
-		d.Database = s.Database // and not the name that the copy would have had
-	}
 	return j.report, plan.Server, err
 }
 

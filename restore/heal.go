@@ -16,8 +16,7 @@ import (
 
 // Heal removes the scratch databases that killed runs left on a server and returns their names. What a living run uses stays. Every run heals its own
 // database first, so Heal is only needed where no further run comes.
-func Heal(ctx context.Context, dsn string, o Options) (dropped []string, err error) {
-	o = o.withDefaults()
+func Heal(ctx context.Context, dsn string) (dropped []string, err error) {
 	server, conn, err := connect(ctx, dsn)
 	if err != nil {
 		return nil, err

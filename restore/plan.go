@@ -56,6 +56,7 @@ type Plan struct {
 	Tables     []Name            `json:"tables,omitempty"`    // with data, if a part
 	List       string            `json:"list,omitempty"`      // for pg_restore -L, if not everything is restored
 	Reown      []string          `json:"reown,omitempty"`     // statements that map owners and privileges
+	Encoding   string            `json:"encoding,omitempty"`  // that the archive's text is in, in which it is dumped again
 	Definition bool              `json:"compare_definitions"` // definitions must be equal too: same major version here and there
 	Skipped    []string          `json:"skipped,omitempty"`   // archive entries that are left out without harm
 	Leftovers  []string          `json:"leftovers,omitempty"` // scratch databases that are there now
@@ -178,6 +179,7 @@ func (p *Plan) decide(toc []pgarchive.Entry, s *survey, o Options) {
 		p.problem("the server is version %d, older than the snapshot's %d; restore on %d or later", s.version/10000, m.Cluster.Version/10000, m.Cluster.Version/10000)
 	}
 	p.decideName(s, o)
+	p.Encoding = encodingOf(toc)
 	choice := selectEntries(toc, o.Schemas, o.Tables, s.superuser, s.version)
 	p.List, p.Skipped = choice.list(toc), choice.skipped
 	if p.Part {

@@ -290,22 +290,3 @@ func (j *job) transaction(ctx context.Context, statements ...string) error {
 	}
 	return err
 }
-
-func (j *job) neutralise(ctx context.Context) error {
-	conn, err := j.server.Connect(ctx, j.scratch)
-	if err != nil {
-		return err
-	}
-	defer closeConn(conn)
-	_, err = conn.PgConn().Exec(ctx, j.o.Neutralise).ReadAll()
-	return err
-}
-
-// probeDSN returns a connection string for the scratch database, password included.
-func (j *job) probeDSN() string {
-	dsn := strings.TrimPrefix(j.server.Args(j.scratch)[1], "--dbname=")
-	for _, secret := range j.server.Secrets() {
-		dsn += " " + pgname.Conninfo("password", secret)
-	}
-	return dsn
-}

@@ -104,7 +104,9 @@ func (s *memory) Record(_ context.Context, m *catalog.Manifest, e catalog.Eviden
 	return fs.ErrNotExist
 }
 
-func (s *memory) Delete(context.Context, *catalog.Manifest, string) error { return errors.ErrUnsupported }
+func (s *memory) Delete(context.Context, *catalog.Manifest, string) error {
+	return errors.ErrUnsupported
+}
 
 // propertiesSQL reads of a database what a backup keeps.
 const propertiesSQL = `SELECT jsonb_build_object('owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding),
@@ -124,7 +126,10 @@ const propertiesSQL = `SELECT jsonb_build_object('owner', pg_get_userbyid(d.datd
 func readProperties(t testing.TB, s *pgtest.Server, database string) (p catalog.Properties, roles []string) {
 	t.Helper()
 	var properties, r []byte
-	require.NoError(t, s.Connect(t, "").QueryRow(t.Context(), propertiesSQL, database).Scan(&properties, &r), database)
+	conn, err := s.Conn().Connect(t.Context(), "")
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	require.NoError(t, conn.QueryRow(t.Context(), propertiesSQL, database).Scan(&properties, &r), database)
 	require.NoError(t, json.Unmarshal(properties, &p))
 	require.NoError(t, json.Unmarshal(r, &roles))
 	return p, roles
@@ -142,7 +147,7 @@ func (s *memory) backUp(t testing.TB, server *pgtest.Server, database string) *c
 	}
 	p, roles := readProperties(t, server, database)
 	m.Properties, m.Roles = &p, roles
-	require.NoError(t, server.Connect(t, database).QueryRow(t.Context(), `SELECT jsonb_object_agg(extname, extversion) FROM pg_extension`).Scan(&m.Extensions))
+	m.Extensions = one[map[string]string](t, server, database, `SELECT jsonb_object_agg(extname, extversion) FROM pg_extension`)
 	require.NoError(t, s.Put(t.Context(), m, func(_ context.Context, w io.Writer) error {
 		archive := server.Dump(t, database)
 		summary, err := pgarchive.Walk(bytes.NewReader(archive))
@@ -191,7 +196,10 @@ func (s *memory) damage(id string, change func([]byte) []byte) {
 // databases lists the databases whose name has any of the parts.
 func databases(t testing.TB, s *pgtest.Server, parts ...string) (names []string) {
 	t.Helper()
-	rows, err := s.Connect(t, "").Query(t.Context(), `SELECT datname FROM pg_database ORDER BY datname`)
+	conn, err := s.Conn().Connect(t.Context(), "")
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), `SELECT datname FROM pg_database ORDER BY datname`)
 	require.NoError(t, err)
 	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	require.NoError(t, err)

@@ -152,6 +152,20 @@ func (s *selection) need(id int, byID map[int]*pgarchive.Entry) {
 	}
 }
 
+// encodingOf returns the client encoding in which an archive was dumped.
+func encodingOf(toc []pgarchive.Entry) string {
+	for i := range toc {
+		if toc[i].Desc != "ENCODING" {
+			continue
+		}
+		if _, after, ok := strings.Cut(toc[i].Defn, "'"); ok {
+			name, _, _ := strings.Cut(after, "'")
+			return name
+		}
+	}
+	return ""
+}
+
 // tables returns which tables' data is restored.
 func (s *selection) tables(toc []pgarchive.Entry) map[Name]bool {
 	kept := make(map[Name]bool)

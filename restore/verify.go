@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 
 	"github.com/runbook-go/runbook"
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/pgarchive"
+	"github.com/runbook-go/runbook/internal/pgname"
 )
 
 // copyBuffer is the size in bytes of the pieces in which archives are moved.
@@ -87,9 +89,13 @@ func part(c *catalog.Content, tables []Name) *catalog.Content {
 
 // verify dumps the scratch database again and compares its content with what was recorded.
 func (j *job) verify(ctx context.Context) error {
+	args := []string{"--format=custom", "--compress=0"}
+	if j.plan.Encoding != "" {
+		args = append(args, "--encoding="+j.plan.Encoding)
+	}
 	walker := pgarchive.NewWalker()
 	err := j.o.Runner.Run(ctx, runbook.Cmd{
-		Path: j.tool("pg_dump"), Args: append([]string{"--format=custom", "--compress=0"}, j.server.Args(j.scratch)...),
+		Path: j.tool("pg_dump"), Args: append(args, j.server.Args(j.scratch)...),
 		Env: j.server.Env(), Stdout: walker, Stderr: io.Discard,
 	})
 	if err != nil {
@@ -115,4 +121,23 @@ func (j *job) verify(ctx context.Context) error {
 		j.warn("definitions differ, as they may between versions of PostgreSQL")
 	}
 	return nil
+}
+
+func (j *job) neutralise(ctx context.Context) error {
+	conn, err := j.server.Connect(ctx, j.scratch)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	_, err = conn.PgConn().Exec(ctx, j.o.Neutralise).ReadAll()
+	return err
+}
+
+// probeDSN returns a connection string for the scratch database, password included.
+func (j *job) probeDSN() string {
+	dsn := strings.TrimPrefix(j.server.Args(j.scratch)[1], "--dbname=")
+	for _, secret := range j.server.Secrets() {
+		dsn += " " + pgname.Conninfo("password", secret)
+	}
+	return dsn
 }
