@@ -50,7 +50,9 @@ var flaws = []flaw{
 // Advise says whether tools are fit to dump or restore a server of serverVersion (its server_version_num). Tools of an older major than the server are
 // refused: they cannot read its catalog. So are tools with a flaw that gives an ordinary user of the server commands on our machine. Other known
 // flaws, which need the server's superuser or stay on the server, are warnings: a backup that is not taken is worse.
-func Advise(tools Tools, serverVersion int) (warnings []string, refuse error) {
+//
+//lint:ignore ST1008 both results are answers, none says that Advise went wrong
+func Advise(tools Tools, serverVersion int) (refuse error, warnings []string) {
 	var refusals []error
 	if major := serverVersion / 10000; tools.Major() < major {
 		refusals = append(refusals, fmt.Errorf("programs in %s are version %s, older than the server's %s; %s",
@@ -68,7 +70,7 @@ func Advise(tools Tools, serverVersion int) (warnings []string, refuse error) {
 			warnings = append(warnings, text)
 		}
 	}
-	return warnings, errors.Join(refusals...)
+	return errors.Join(refusals...), warnings
 }
 
 // fixes reports whether tools are free of the flaw and otherwise what to do about it.

@@ -217,7 +217,7 @@ func TestAdvise(t *testing.T) {
 		{150019, 160000, []string{"older than the server's 16.0"}, nil},
 		{150013, 170002, []string{"older than the server's 17.2", linefeed}, []string{plain, blob, restrict}},
 	} {
-		warnings, refuse := Advise(Tools{Dir: "/x", Version: c.tools}, c.server)
+		refuse, warnings := Advise(Tools{Dir: "/x", Version: c.tools}, c.server)
 		if len(c.refused) == 0 {
 			require.NoError(t, refuse, c)
 		}
@@ -230,9 +230,9 @@ func TestAdvise(t *testing.T) {
 		}
 	}
 
-	_, refuse := Advise(Tools{Dir: "/x", Version: 150013}, 170002)
+	refuse, _ := Advise(Tools{Dir: "/x", Version: 150013}, 170002)
 	require.ErrorContains(t, refuse, "update to 15.14 or later")
 	require.ErrorContains(t, refuse, "postgresql-client-17")
-	_, refuse = Advise(Tools{Dir: "/x", Version: 120022}, 120022)
+	refuse, _ = Advise(Tools{Dir: "/x", Version: 120022}, 120022)
 	require.ErrorContains(t, refuse, "no version 12 is without it; use 13.22 or later")
 }
