@@ -40,16 +40,17 @@ func TestRetentionRules(t *testing.T) {
 		p    Policy
 		want []string
 	}{
-		"last":    {Policy{Last: 2}, []string{"2026-11-21", "2026-11-20"}},
-		"daily":   {Policy{Daily: 3}, []string{"2026-11-21", "2026-11-20", "2026-11-19"}},
-		"weekly":  {Policy{Weekly: 3}, []string{"2026-11-21", "2026-11-15", "2026-11-08"}},
-		"monthly": {Policy{Monthly: 3}, []string{"2026-11-21", "2026-10-31", "2026-09-30"}},
-		"yearly":  {Policy{Yearly: 3}, []string{"2026-11-21", "2025-12-31", "2024-12-31"}},
-		"within":  {Policy{Within: 24 * time.Hour}, []string{"2026-11-21", "2026-11-20"}},
-		"several": {Policy{Last: 1, Weekly: 2, Monthly: 2}, []string{"2026-11-21", "2026-11-15", "2026-10-31"}},
+		"last":                          {Policy{Last: 2}, []string{"2026-11-21", "2026-11-20"}},
+		"daily":                         {Policy{Daily: 3}, []string{"2026-11-21", "2026-11-20", "2026-11-19"}},
+		"weekly":                        {Policy{Weekly: 3}, []string{"2026-11-21", "2026-11-15", "2026-11-08"}},
+		"monthly":                       {Policy{Monthly: 3}, []string{"2026-11-21", "2026-10-31", "2026-09-30"}},
+		"yearly":                        {Policy{Yearly: 3}, []string{"2026-11-21", "2025-12-31", "2024-12-31"}},
+		"within":                        {Policy{Within: 25 * time.Hour}, []string{"2026-11-21", "2026-11-20"}},
+		"all too old, the newest stays": {Policy{Within: time.Nanosecond}, []string{"2026-11-21"}},
+		"several":                       {Policy{Last: 1, Weekly: 2, Monthly: 2}, []string{"2026-11-21", "2026-11-15", "2026-10-31"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan, err := Retention{Default: c.p}.Plan(nights("db", 800), night)
+			plan, err := Retention{Default: c.p}.Plan(nights("db", 800), night.Add(time.Second))
 			require.NoError(t, err)
 			require.Equal(t, c.want, kept(plan))
 		})

@@ -342,6 +342,24 @@ func TestADumpThatLies(t *testing.T) {
 	}
 }
 
+func TestGlobalsThatAreCutShort(t *testing.T) {
+	server := pgtest.Start(t)
+	memory := targettest.NewMemory()
+	report, err := backup.Run(t.Context(), server.DSN(), newStore(t, memory, filestore.Options{}), backup.Options{
+		Select: backup.Selection{Names: []string{"postgres"}},
+		Runner: runbook.RunnerFunc(func(ctx context.Context, c runbook.Cmd) error {
+			if filepath.Base(c.Path) != "pg_dumpall" {
+				return runbook.Local{}.Run(ctx, c)
+			}
+			_, err := io.WriteString(c.Stdout, "CREATE ROLE x;\n")
+			return err
+		}),
+	})
+	require.ErrorContains(t, err, "globals: walk")
+	require.Equal(t, backup.Failed, report.Globals.Status)
+	require.Equal(t, 1, report.Count(backup.BackedUp))
+}
+
 func TestSecretsAreNowhereToBeSeen(t *testing.T) {
 	server := pgtest.Start(t)
 	secret := server.Conn().Secrets()[0]

@@ -133,4 +133,3 @@ func oneFault(t *testing.T, fault targettest.Fault, index int) {
 	}
 	require.GreaterOrEqual(t, len(listed), 3)
 }
-

@@ -175,7 +175,11 @@ func TestOptionsReportEveryProblemAndNoSecret(t *testing.T) {
 func TestAFailedDumpLeavesNothing(t *testing.T) {
 	broken := errors.New("pg_dump exited 1 at its last byte")
 	memory := targettest.NewMemory()
-	s := newStore(t, memory, filestore.Options{})
+	s := newStore(t, &spy{Target: memory, put: func(ctx context.Context, key string, r io.Reader) error {
+		err := memory.Put(ctx, key, r)
+		require.Error(t, err, "not even the archive may become visible, manifest or not")
+		return err
+	}}, filestore.Options{})
 	err := s.Put(t.Context(), draft("db"), func(_ context.Context, w io.Writer) error {
 		_, err := io.WriteString(w, strings.Repeat("x", 1<<20))
 		return errors.Join(err, broken)
@@ -317,8 +321,13 @@ func TestAManifestInAnotherFolderIsNotTrusted(t *testing.T) {
 	for _, err := range s.List(t.Context(), catalog.Query{}) {
 		require.ErrorContains(t, err, "belongs into")
 	}
+	lying := put(t, s, "db", "archive")
+	lying.Archive.SHA256 = strings.Repeat("00", 32)
+	_, err := open(t, s, lying)
+	require.ErrorContains(t, err, "not the one its manifest describes")
+
 	m.Stored[0].Key = "runbook-v1/../../etc/passwd"
-	_, err := s.Open(t.Context(), m)
+	_, err = s.Open(t.Context(), m)
 	require.ErrorContains(t, err, "not its own")
 }
 
@@ -400,6 +409,9 @@ func TestDeleteIsUnlistedFirstAndSweptLater(t *testing.T) {
 			_, err := open(t, plain, &s.Manifest)
 			require.NoError(t, err, "a listed snapshot must be whole after a crash at change %d", crash)
 		}
+		if crash > 1 {
+			require.Equal(t, []string{stays.ID}, ids(list(t, plain, catalog.Query{})), "its mark alone makes it unlisted")
+		}
 		_, err = plain.Sweep(t.Context(), time.Now().Add(-time.Hour))
 		require.NoError(t, err)
 		if found := ids(list(t, plain, catalog.Query{})); len(found) == 2 {
@@ -477,7 +489,10 @@ func TestSweepMeetsASlowWriter(t *testing.T) {
 				meet()
 				return err
 			},
-			list: func(ctx context.Context, prefix string) iter.Seq2[runbook.Object, error] { meet(); return memory.List(ctx, prefix) },
+			list: func(ctx context.Context, prefix string) iter.Seq2[runbook.Object, error] {
+				meet()
+				return memory.List(ctx, prefix)
+			},
 		}, filestore.Options{SkipReadBack: true})
 		m := draft("db")
 		err := s.Put(t.Context(), m, writes("archive"))
