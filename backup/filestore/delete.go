@@ -109,12 +109,9 @@ func (s *Store) mark(ctx context.Context, g *group, suffix, reason string) error
 	return nil
 }
 
-// remove deletes the manifest first, then the rest, the mark last: whatever is left after a crash is either unlisted or marked.
+// remove deletes everything, the mark last: whatever is left after a crash stays unlisted.
 func (s *Store) remove(ctx context.Context, g *group, markSuffix string) (swept catalog.Swept, err error) {
-	first, last := g.dir+g.id+manifestSuffix, g.dir+g.id+markSuffix
-	if err := s.target.Delete(ctx, first); err != nil {
-		return swept, err
-	}
+	last := g.dir + g.id + markSuffix
 	for _, o := range g.objects {
 		if o.Key == last {
 			continue
