@@ -39,6 +39,7 @@ type memory struct {
 	mu        sync.Mutex
 	archives  map[string][]byte
 	snapshots []*catalog.Snapshot
+	ticks     int
 	reader    func(id string, r io.Reader) io.Reader // wraps what Open returns, if not nil
 }
 
@@ -138,7 +139,7 @@ func readProperties(t testing.TB, s *pgtest.Server, database string) (p catalog.
 // backUp keeps a snapshot of a database in the store, as package backup does.
 func (s *memory) backUp(t testing.TB, server *pgtest.Server, database string) *catalog.Snapshot {
 	t.Helper()
-	now := time.Now().UTC()
+	now := s.clock()
 	m := &catalog.Manifest{
 		Version: catalog.FormatVersion, ID: catalog.NewID(now), Run: catalog.NewID(now), Kind: catalog.Database, Database: database, Started: now,
 		Cluster:  catalog.Cluster{SystemID: "1", Version: server.Version()},
@@ -163,7 +164,7 @@ func (s *memory) backUp(t testing.TB, server *pgtest.Server, database string) *c
 
 func (s *memory) backUpGlobals(t testing.TB, script string) *catalog.Snapshot {
 	t.Helper()
-	now := time.Now().UTC()
+	now := s.clock()
 	m := &catalog.Manifest{
 		Version: catalog.FormatVersion, ID: catalog.NewID(now), Run: catalog.NewID(now), Kind: catalog.Globals, Started: now,
 		Cluster: catalog.Cluster{SystemID: "1", Version: 150018}, Verified: map[catalog.Level]time.Time{catalog.L1: now},
@@ -173,6 +174,14 @@ func (s *memory) backUpGlobals(t testing.TB, script string) *catalog.Snapshot {
 		return err
 	}))
 	return s.find(m.ID)
+}
+
+// clock gives each snapshot a second of its own, as identifiers are no finer.
+func (s *memory) clock() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ticks++
+	return time.Now().UTC().Add(time.Duration(s.ticks-1000) * time.Second)
 }
 
 func (s *memory) find(id string) *catalog.Snapshot {
