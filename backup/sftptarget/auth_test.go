@@ -23,6 +23,7 @@ import (
 )
 
 func TestHostKeyIsRequired(t *testing.T) {
+	t.Parallel()
 	s, fake := inProcess(t, sshtest.Options{})
 	config := s.ClientConfig()
 	config.HostKeyCallback = nil
@@ -34,6 +35,7 @@ func TestHostKeyIsRequired(t *testing.T) {
 }
 
 func TestKnownHosts(t *testing.T) {
+	t.Parallel()
 	s, _ := inProcess(t, sshtest.Options{})
 	other, _ := inProcess(t, sshtest.Options{})
 	open := func(files ...string) error {
@@ -59,6 +61,7 @@ func TestKnownHosts(t *testing.T) {
 }
 
 func TestKnownHostsAsksForRecordedKeyTypes(t *testing.T) {
+	t.Parallel()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	public, err := ssh.NewPublicKey(&key.PublicKey)
@@ -74,6 +77,7 @@ func TestKnownHostsAsksForRecordedKeyTypes(t *testing.T) {
 
 // A refused login is not tried again, and no error or log line holds a secret.
 func TestRefusedLogin(t *testing.T) {
+	t.Parallel()
 	s, _ := inProcess(t, sshtest.Options{})
 	var log bytes.Buffer
 	config := s.ClientConfig()
@@ -91,6 +95,7 @@ func TestRefusedLogin(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	_, err := sftptarget.Open(t.Context(), "host:22", &ssh.ClientConfig{}, sftptarget.Options{
 		Connections: -1, Sessions: -1, InFlight: -1, MinFree: -1, Misses: -1, DialAttempts: -1, FileMode: os.ModeDir, DirMode: os.ModeDir, Root: "a\nb",
 	})
@@ -100,6 +105,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestOpenURL(t *testing.T) {
+	t.Parallel()
 	s, d := openSSH(t)
 	var mux runbook.TargetMux
 	mux.Handle("sftp", sftptarget.OpenURL, sftptarget.URLKeys()...)

@@ -53,6 +53,7 @@ func within[T any](t *testing.T, f func() T) T {
 // What happens to the link in the middle of a Put ends the Put with a typed error in bounded time, nothing is to be seen, and the next
 // Put heals.
 func TestLinkFailsDuringPut(t *testing.T) {
+	t.Parallel()
 	faults := map[string]struct {
 		act     func(*faultconn.Relay)
 		heal    func(*faultconn.Relay)
@@ -100,6 +101,7 @@ func TestLinkFailsDuringPut(t *testing.T) {
 
 // Every other call ends too.
 func TestFrozenLinkEndsEveryCall(t *testing.T) {
+	t.Parallel()
 	s, relay := behind(t, kinds()["sshd"](t))
 	target := s.open(t, quick)
 	require.NoError(t, target.Put(t.Context(), "key", unsized{bytes.NewReader(random(20 << 20))}))
@@ -151,6 +153,7 @@ func TestFrozenLinkEndsEveryCall(t *testing.T) {
 
 // On a slow link the answer to a keep-alive waits behind the data. That is not death.
 func TestSlowLinkIsNotTakenForDead(t *testing.T) {
+	t.Parallel()
 	s, relay := behind(t, kinds()["in process"](t))
 	target := s.open(t, sftptarget.Options{KeepAlive: 300 * time.Millisecond, InFlight: 1 << 20})
 	relay.Slow(400 << 10)
@@ -161,6 +164,7 @@ func TestSlowLinkIsNotTakenForDead(t *testing.T) {
 }
 
 func TestCancelOnAFrozenLink(t *testing.T) {
+	t.Parallel()
 	s, relay := behind(t, kinds()["sshd"](t))
 	target := s.open(t, sftptarget.Options{KeepAlive: time.Minute})
 	require.NoError(t, target.Put(t.Context(), "key", text("x")))
@@ -185,6 +189,7 @@ func TestCancelOnAFrozenLink(t *testing.T) {
 }
 
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	s, d := openSSH(t)
 	target := s.open(t, sftptarget.Options{})
 	pr, pw := io.Pipe()
@@ -220,6 +225,7 @@ func TestServerRestarts(t *testing.T) {
 
 // A connection that the server has closed meanwhile is not the caller's business, as long as nothing was read from r.
 func TestIdleConnectionClosedByServer(t *testing.T) {
+	t.Parallel()
 	s, fake := inProcess(t, sshtest.Options{})
 	target := s.open(t, sftptarget.Options{Connections: 2})
 	for range 5 {
@@ -234,6 +240,7 @@ func TestIdleConnectionClosedByServer(t *testing.T) {
 }
 
 func TestObjectCutWhileItIsRead(t *testing.T) {
+	t.Parallel()
 	s := kinds()["sshd"](t)
 	target := s.open(t, sftptarget.Options{InFlight: 1})
 	require.NoError(t, target.Put(t.Context(), "key", unsized{bytes.NewReader(random(2 << 20))}))

@@ -104,6 +104,7 @@ func kinds() map[string]func(testing.TB) server {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for name, start := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
