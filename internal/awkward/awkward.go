@@ -18,6 +18,7 @@ type Database struct {
 	Options string // follows the name in CREATE DATABASE, for instance an encoding
 	SQL     string // its content
 	Cluster string // statements to be run from another database; {} stands for the quoted name
+	Moves   bool   // rows come out of a restore in other partitions of the same table; nothing else differs
 }
 
 // Databases returns all fixtures. Some need the roles that [Create] makes.

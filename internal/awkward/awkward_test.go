@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,9 @@ func TestPlainToolsCarryEachOver(t *testing.T) {
 				s.CreateDatabase(t, copied, d.Options)
 				restore(t, s, s.Dump(t, d.Name), copied)
 				want, got := s.PlainDump(t, d.Name), s.PlainDump(t, copied)
+				if d.Moves {
+					want, got = sortedLines(want), sortedLines(got)
+				}
 				if !bytes.Equal(want, got) {
 					require.Equal(t, string(want), string(got))
 				}
@@ -46,6 +50,12 @@ func TestPlainToolsCarryEachOver(t *testing.T) {
 			})
 		}
 	})
+}
+
+func sortedLines(text []byte) []byte {
+	lines := bytes.Split(text, []byte("\n"))
+	slices.SortFunc(lines, bytes.Compare)
+	return bytes.Join(lines, []byte("\n"))
 }
 
 func restore(t *testing.T, s *pgtest.Server, dump []byte, database string) {

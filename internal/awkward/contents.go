@@ -48,10 +48,10 @@ func contents() []Database {
 		},
 	}
 	for _, name := range []string{
-		"code", "columns", "constraints", "data", "event trigger", "extensions", "foreign", "large objects", "names within", "partitions",
+		"code", "columns", "constraints", "data", "event trigger", "extensions", "foreign", "large objects", "moving rows", "names within", "partitions",
 		"privileges", "publications", "relations", "subscription", "types", "wide",
 	} {
-		databases = append(databases, Database{Name: name, SQL: read(name)})
+		databases = append(databases, Database{Name: name, SQL: read(name), Moves: name == "moving rows"})
 	}
 	return databases
 }

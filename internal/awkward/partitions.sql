@@ -23,9 +23,3 @@ CREATE TABLE kinds_ab PARTITION OF kinds FOR VALUES IN ('a', 'it''s', NULL);
 CREATE TABLE kinds_rest PARTITION OF kinds DEFAULT;
 INSERT INTO kinds VALUES ('a', 1), (NULL, 2), ('z', 3);
 CREATE TABLE no_partitions (n int) PARTITION BY LIST ((n % 10));
--- Rows that hash elsewhere on another machine, were they sent to the root and not to their partition.
-CREATE TYPE colour AS ENUM ('red', 'blue');
-CREATE TABLE by_colour (c colour, n int) PARTITION BY HASH (c);
-CREATE TABLE by_colour_0 PARTITION OF by_colour FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-CREATE TABLE by_colour_1 PARTITION OF by_colour FOR VALUES WITH (MODULUS 2, REMAINDER 1);
-INSERT INTO by_colour SELECT (ARRAY['red', 'blue']::colour[])[1 + i % 2], i FROM generate_series(1, 20) i;

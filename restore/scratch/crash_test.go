@@ -190,6 +190,19 @@ func TestSweepTakesOnlyWhatIsOurs(t *testing.T) {
 	require.FileExists(t, file)
 }
 
+func TestLockOfDirectoryThatIsGone(t *testing.T) {
+	dir := filepath.Join(parentDir(t), "dir")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, os.Remove(dir))
+	require.ErrorIs(t, lockOpen(f, dir), os.ErrNotExist)
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	defer os.Remove(dir)
+	require.ErrorIs(t, lockOpen(f, dir), os.ErrNotExist, "it is another directory of that name")
+}
+
 // A directory must not be swept between being made and being locked and then be used all the same.
 func TestSweepRacesWithStart(t *testing.T) {
 	parent := parentDir(t)
@@ -200,7 +213,7 @@ func TestSweepRacesWithStart(t *testing.T) {
 			_, _ = Sweep(t.Context(), parent)
 		}
 	})
-	for range 200 {
+	for range 50 {
 		dir, lock, err := makeLocked(parent)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "mine"), nil, 0o600), "the directory was swept though it is locked")

@@ -94,25 +94,33 @@ func tryLock(dir string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = errHeld
-		}
+	if err := lockOpen(f, dir); err != nil {
 		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func lockOpen(f *os.File, dir string) error {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errHeld
+	}
+	if err != nil {
+		return err
 	}
 	// Whoever had the lock before may have removed the directory.
 	locked, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
 	there, err := os.Lstat(dir)
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return err
 	}
 	if !os.SameFile(locked, there) {
-		return nil, errors.Join(os.ErrNotExist, f.Close())
+		return os.ErrNotExist
 	}
-	return f, nil
+	return nil
 }
 
 // interrupt asks a server for PostgreSQL's "immediate shutdown": it ends its children and frees its shared memory.
