@@ -144,8 +144,6 @@ func collect(failures []error) error {
 		}
 		return b.String()
 	}}
-	for _, err := range failures {
-		all.Errors = append(all.Errors, err)
-	}
+	all.Errors = failures
 	return all.ErrorOrNil()
 }

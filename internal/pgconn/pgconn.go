@@ -142,7 +142,7 @@ func (s *Server) Args(database string) []string {
 
 // Env returns the environment that a client program needs beside the caller's own: the password, and messages in English.
 func (s *Server) Env() []string {
-	env := []string{"LC_MESSAGES=C", "PGCLIENTENCODING=UTF8"}
+	env := []string{"LC_MESSAGES=C"} // and no PGCLIENTENCODING: pg_dump must keep to the database's own, or it cannot dump SQL_ASCII
 	if s.secret != "" {
 		env = append(env, "PGPASSWORD="+s.secret)
 	}
