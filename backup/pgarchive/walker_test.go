@@ -36,7 +36,7 @@ func TestWalkerIsWalk(t *testing.T) {
 		}
 	}
 	archive := golden(t)["pg_dump-15"]
-	for n := range archive {
+	for n := 0; n < len(archive); n += 7 {
 		_, want := pgarchive.Walk(bytes.NewReader(archive[:n]))
 		_, err := feed(archive[:n], 1000)
 		require.Equal(t, want, err)
