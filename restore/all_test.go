@@ -123,6 +123,7 @@ func TestGlobalsRefuseWhatDoesNotBelong(t *testing.T) {
 		"psql command":         "\\! touch /tmp/pwned\n",
 		"psql in the line":     "CREATE ROLE \\! x;\n",
 		"backquotes":           "\\unrestrict `touch /tmp/pwned`\n",
+		"restrict inside":      "CREATE ROLE evil\n\\restrict abc\n;\n",
 		"restrict and more":    "\\restrict abc \\! touch\n",
 		"do block":             "DO $$ BEGIN EXECUTE 'CREATE ROLE evil'; END $$;\n",
 		"dollar quote":         "COMMENT ON ROLE x IS $a$ ; $a$; DROP DATABASE postgres;\n",

@@ -265,3 +265,20 @@ func TestHealSparesStrangers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"x__restore_01234567_abcdefgh"}, dropped)
 }
+
+// A mark alone is not enough either: an administrator may have renamed what we kept, and means to keep it.
+func TestPurgeSparesWhatWasRenamed(t *testing.T) {
+	s := pgtest.Start(t)
+	dropLeftovers(t, s)
+	s.CreateDatabase(t, "renamed")
+	store := &memory{}
+	snap := store.backUp(t, s, "renamed")
+	r := mustRun(t, s.DSN(), store, snap, restore.Options{Replace: true})
+	s.Exec(t, "", `ALTER DATABASE "`+r.Old+`" RENAME TO precious`)
+	purged, err := restore.Purge(t.Context(), s.DSN(), restore.Options{Now: func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }})
+	require.NoError(t, err)
+	require.Empty(t, purged)
+	require.Len(t, databases(t, s, "precious"), 1)
+	_, err = restore.Undo(t.Context(), s.DSN(), "renamed", restore.Options{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
