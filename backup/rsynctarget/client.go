@@ -50,7 +50,7 @@ func newClient(destination string, o Options) (*client, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.common = append(c.common, "--secluded-args", "--rsh="+shell)
+		c.common = append(c.common, "--rsh="+shell)
 		return c, nil
 	}
 	c.common = append(c.common, "--contimeout=15", "--sockopts=TCP_NODELAY") // rsync's short messages wait 40 ms each without

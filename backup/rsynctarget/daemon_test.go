@@ -73,11 +73,13 @@ func (d *daemon) url(module string) string {
 	return fmt.Sprintf("rsync://127.0.0.1:%d/%s", d.port, module)
 }
 
-// cutAfter returns the URL of a way to the daemon whose connections break after a number of bytes were sent.
-func (d *daemon) cutAfter(t *testing.T, limit int64) string {
+// cutAfter returns the URL of a way to the daemon whose connections go silent after a number of bytes were sent, and break when cut is
+// called.
+func (d *daemon) cutAfter(t *testing.T, limit int64) (at string, cut func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var running sync.WaitGroup
+	broken := make(chan struct{})
 	running.Go(func() {
 		for {
 			client, err := listener.Accept()
@@ -93,17 +95,21 @@ func (d *daemon) cutAfter(t *testing.T, limit int64) string {
 				client.Close()
 			})
 			running.Go(func() {
-				_, _ = io.CopyN(server, client, limit)
+				if n, _ := io.CopyN(server, client, limit); n == limit {
+					<-broken
+				}
 				client.Close()
 				server.Close()
 			})
 		}
 	})
+	cut = sync.OnceFunc(func() { close(broken) })
 	t.Cleanup(func() {
 		listener.Close()
+		cut()
 		running.Wait()
 	})
-	return fmt.Sprintf("rsync://127.0.0.1:%d/store", listener.Addr().(*net.TCPAddr).Port)
+	return fmt.Sprintf("rsync://127.0.0.1:%d/store", listener.Addr().(*net.TCPAddr).Port), cut
 }
 
 func rsync(t *testing.T) string {

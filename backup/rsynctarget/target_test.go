@@ -122,13 +122,23 @@ func TestLinksOnTheServerAreNoObjects(t *testing.T) {
 
 func TestACutConnectionLeavesNothing(t *testing.T) {
 	d := startDaemon(t)
-	target := newTarget(t, d.cutAfter(t, 1<<20), rsynctarget.Options{})
-	err := target.Put(t.Context(), "a/big", io.LimitReader(zeros{}, 8<<20))
+	at, cut := d.cutAfter(t, 1<<20)
+	target := newTarget(t, at, rsynctarget.Options{})
+	whole := newTarget(t, d.url("store"), rsynctarget.Options{})
+	put := make(chan error, 1)
+	go func() { put <- target.Put(t.Context(), "a/big", io.LimitReader(zeros{}, 8<<20)) }()
+	require.Eventually(t, func() bool { return len(tree(t, d.root)) > 0 }, time.Minute, time.Millisecond, "the server has received a part")
+	for name := range tree(t, d.root) {
+		require.True(t, strings.HasPrefix(name, ".runbook-tmp/"), "an unfinished object lies at %s", name)
+	}
+	require.Empty(t, keys(t, whole, ""))
+	cut()
+	err := <-put
 	failed, ok := errors.AsType[*rsynctarget.Error](err)
 	require.True(t, ok, err)
 	require.NotEmpty(t, failed.Hint)
-	whole := newTarget(t, d.url("store"), rsynctarget.Options{})
 	require.Empty(t, keys(t, whole, ""))
+
 	require.NoError(t, whole.Put(t.Context(), "a/big", strings.NewReader("now it works")))
 	require.Equal(t, []string{"a/big"}, keys(t, whole, ""))
 }
@@ -257,11 +267,20 @@ func TestNothingRunsUnderACancelledContext(t *testing.T) {
 	target := newTarget(t, "store.example::m", rsynctarget.Options{Runner: recorder})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, target.Put(ctx, "k", strings.NewReader("x")), context.Canceled)
-	require.ErrorIs(t, target.Delete(ctx, "k"), context.Canceled)
+	for range 10 {
+		require.ErrorIs(t, target.Put(ctx, "k", strings.NewReader("x")), context.Canceled)
+		require.ErrorIs(t, target.Delete(ctx, "k"), context.Canceled)
+	}
 	require.ErrorIs(t, target.Probe(ctx), context.Canceled)
 	_, err := target.Sweep(ctx, time.Now())
 	require.ErrorIs(t, err, context.Canceled)
+	_, err = target.Stat(ctx, "k")
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = target.Open(ctx, "k")
+	require.ErrorIs(t, err, context.Canceled)
+	for _, err := range target.List(ctx, "") {
+		require.ErrorIs(t, err, context.Canceled)
+	}
 	require.ErrorIs(t, rsynctarget.Mirror(ctx, t.TempDir(), "store.example::m", rsynctarget.Options{Runner: recorder}), context.Canceled)
 	require.Empty(t, recorder.Commands())
 }
