@@ -1,0 +1,353 @@
+// Package docscheck_test runs the commands of the guides in docs, compiles their Go, and reads their units and rules.
+package docscheck_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/runbook-go/runbook/restore/scratch"
+)
+
+var programs string // directory of the built examples and of a systemctl that does nothing
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "docscheck-")
+	if err == nil {
+		programs = dir
+		build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../backup-all", "../restore-one", "../restore-all", "../restore-drill")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		err = build.Run()
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/systemctl.log\"\n"), 0o755)
+	}
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// block is one fenced block of a page.
+type block struct{ info, text string }
+
+var fence = regexp.MustCompile("(?ms)^( *)```([^\n]*)\n(.*?)^ *```$")
+
+func blocks(t *testing.T, page string) (list []block) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
+	ok(t, err)
+	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
+		var plain strings.Builder
+		for line := range strings.Lines(m[3]) {
+			plain.WriteString(strings.TrimPrefix(line, m[1]))
+		}
+		list = append(list, block{m[2], plain.String()})
+	}
+	return list
+}
+
+// place is a machine for a guide: its paths and its server stand for those that the guide names.
+type place struct {
+	dir    string
+	server *scratch.Server
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	p := &place{dir: t.TempDir()}
+	for _, dir := range []string{"backup", "textfile"} {
+		ok(t, os.Mkdir(filepath.Join(p.dir, dir), 0o755))
+	}
+	p.newServer(t)
+	for _, name := range []string{"SpecibikeDupont", "SpecibikeStmg1"} {
+		p.execute(t, "postgres", "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
+		p.execute(t, name, "CREATE TABLE invoice (id int); INSERT INTO invoice SELECT generate_series(1, 20)")
+	}
+	return p
+}
+
+func (p *place) newServer(t *testing.T) {
+	t.Helper()
+	server, err := scratch.Start(t.Context(), scratch.Options{})
+	ok(t, err)
+	t.Cleanup(func() { ok(t, server.Close()) })
+	p.server = server
+}
+
+func (p *place) connect(t *testing.T, database string) *pgx.Conn {
+	t.Helper()
+	config, err := pgx.ParseConfig(p.server.DSN())
+	ok(t, err)
+	config.Database = database
+	conn, err := pgx.ConnectConfig(context.Background(), config)
+	ok(t, err)
+	return conn
+}
+
+func (p *place) execute(t *testing.T, database, sql string) {
+	t.Helper()
+	conn := p.connect(t, database)
+	defer conn.Close(context.Background())
+	_, err := conn.PgConn().Exec(context.Background(), sql).ReadAll()
+	ok(t, err)
+}
+
+func (p *place) invoices(t *testing.T, database string) (n int) {
+	t.Helper()
+	conn := p.connect(t, database)
+	defer conn.Close(context.Background())
+	ok(t, conn.QueryRow(context.Background(), "SELECT count(*) FROM invoice").Scan(&n))
+	return n
+}
+
+// here puts this machine's paths and server into a text.
+func (p *place) here(text string) string {
+	return strings.NewReplacer(
+		"host=/var/run/postgresql user=postgres", p.server.DSN(),
+		"/srv/backup", filepath.Join(p.dir, "backup"),
+		"/var/lib/node_exporter/textfile", filepath.Join(p.dir, "textfile"),
+		"/usr/local/bin", programs,
+	).Replace(text)
+}
+
+// sh runs a script, which must succeed, and returns what it prints.
+func (p *place) sh(t *testing.T, script string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-eu")
+	cmd.Dir, cmd.Stdin = p.dir, strings.NewReader(p.here(script))
+	cmd.Env = append(os.Environ(), "PATH="+strings.Join([]string{programs, p.server.BinDir(), os.Getenv("PATH")}, string(filepath.ListSeparator)))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s\n%s%v", script, out, err)
+	}
+	return string(out)
+}
+
+// runAll runs the blocks of a page that are marked to be run, in order.
+func (p *place) runAll(t *testing.T, page string) (out string) {
+	t.Helper()
+	for _, b := range blocks(t, page) {
+		if !strings.HasPrefix(b.info, "sh run") {
+			continue
+		}
+		if b.info == "sh run new-server" {
+			p.newServer(t)
+		}
+		out += p.sh(t, b.text)
+	}
+	return out
+}
+
+const backUp = `backup-all -dsn "host=/var/run/postgresql user=postgres" -target file:///srv/backup -match 'Specibike*'`
+
+func TestNightlyBackup(t *testing.T) {
+	p := newPlace(t)
+	out := p.runAll(t, "nightly-backup.md")
+	contains(t, out, "2 planned", "2 backed up, 0 failed", "2 of 2 snapshots proven restorable", "  L4  ")
+	metrics, err := os.ReadFile(filepath.Join(p.dir, "textfile", "runbook.prom"))
+	ok(t, err)
+	units := make(map[string]string)
+	for _, b := range blocks(t, "nightly-backup.md") {
+		first, _, _ := strings.Cut(b.text, "\n")
+		switch b.info {
+		case "ini":
+			units[filepath.Base(first)] = p.here(b.text)
+		case "cron":
+			lines := strings.Split(strings.TrimSpace(b.text), "\n")
+			fields := strings.SplitN(lines[len(lines)-1], " ", 7)
+			equal(t, "15 3 * * * postgres", strings.Join(fields[:6], " "))
+			p.sh(t, fields[6])
+		case "yaml":
+			for _, name := range regexp.MustCompile(`runbook_\w+`).FindAllString(b.text, -1) {
+				contains(t, string(metrics), "# TYPE "+name+" gauge")
+			}
+		}
+	}
+	checkUnits(t, units)
+}
+
+// checkUnits has systemd read the units, where it is installed.
+func checkUnits(t *testing.T, units map[string]string) {
+	t.Helper()
+	contains(t, units["runbook-backup.service"], "Type=oneshot", "User=", "ExecStart=", "NoNewPrivileges=yes", "ProtectSystem=strict")
+	contains(t, units["runbook-backup.timer"], "OnCalendar=", "Persistent=yes", "WantedBy=timers.target")
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		return
+	}
+	dir := t.TempDir()
+	args := []string{"verify", "--man=no"}
+	for name, text := range units {
+		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		args = append(args, filepath.Join(dir, name))
+	}
+	out, err := exec.Command(analyze, args...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "runbook-backup") {
+			t.Errorf("systemd-analyze: %s", line)
+		}
+	}
+	if err != nil {
+		t.Logf("systemd-analyze: %v\n%s", err, out)
+	}
+}
+
+func TestRestore(t *testing.T) {
+	p := newPlace(t)
+	p.sh(t, backUp)
+	p.execute(t, "SpecibikeDupont", "DELETE FROM invoice WHERE id > 5")
+	out := p.runAll(t, "restore.md")
+	contains(t, out, "restore database", "20 rows compared", "undone")
+	equal(t, 5, p.invoices(t, "SpecibikeDupont"))
+	equal(t, 20, p.invoices(t, "SpecibikeDupont_yesterday"))
+	log, err := os.ReadFile(filepath.Join(programs, "systemctl.log"))
+	ok(t, err)
+	equal(t, strings.Repeat("stop openerp\nstart openerp\n", 2), string(log))
+}
+
+func TestLostServer(t *testing.T) {
+	p := newPlace(t)
+	p.sh(t, backUp)
+	p.newServer(t)
+	out := p.runAll(t, "lost-server.md")
+	contains(t, out, "2 of 2 databases restored", "SpecibikeStmg1")
+	equal(t, 20, p.invoices(t, "SpecibikeStmg1")) // on the server to which it was brought back without our programs
+}
+
+// known says where the packages are that snippets use without an import.
+var known = map[string]string{
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "time": "time", "testing": "testing",
+	"runbook": "", "backup": "/backup", "catalog": "/backup/catalog", "filestore": "/backup/filestore", "dirtarget": "/backup/dirtarget",
+	"exectarget": "/backup/exectarget", "sftptarget": "/backup/sftptarget", "rsynctarget": "/backup/rsynctarget",
+	"targettest": "/backup/targettest", "restore": "/restore", "scratch": "/restore/scratch",
+}
+
+// around stands for what the pages leave to the reader.
+const around = `package snippet
+
+import (
+	"context"
+	"testing"
+
+	"github.com/runbook-go/runbook"
+	"github.com/runbook-go/runbook/backup/catalog"
+)
+
+var (
+	ctx      context.Context
+	dsn      string
+	target   runbook.Target
+	store    catalog.Store
+	snapshot *catalog.Snapshot
+	site     struct{ Off, On func(context.Context, string) error }
+	mytarget struct{ New func(any) runbook.Target }
+)
+
+func startServer(testing.TB) any { return nil }
+`
+
+// TestGo compiles every piece of Go in the pages. What is no file becomes the body of a function.
+func TestGo(t *testing.T) {
+	dir := t.TempDir()
+	here, err := os.Getwd()
+	ok(t, err)
+	overlay := make(map[string]string)
+	var packages []string
+	add := func(pkg, name, text string) {
+		file := filepath.Join(dir, pkg+"-"+name)
+		ok(t, os.WriteFile(file, []byte(text), 0o600))
+		overlay[filepath.Join(here, "snippets", pkg, name)] = file
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	ok(t, err)
+	for _, page := range pages {
+		page = filepath.Base(page)
+		for i, b := range blocks(t, page) {
+			if b.info != "go" {
+				continue
+			}
+			pkg := fmt.Sprintf("%s-%d", strings.TrimSuffix(page, ".md"), i)
+			packages = append(packages, "./snippets/"+pkg)
+			add(pkg, "around.go", around)
+			add(pkg, "snippet.go", goFile(b.text))
+		}
+	}
+	if len(packages) < 3 {
+		t.Fatalf("only %d pieces of Go were found", len(packages))
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": overlay})
+	ok(t, err)
+	overlayFile := filepath.Join(dir, "overlay.json")
+	ok(t, os.WriteFile(overlayFile, replace, 0o600))
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-gcflags=-e", "-overlay", overlayFile}, packages...)...).CombinedOutput()
+	if _, exit := err.(*exec.ExitError); !exit {
+		ok(t, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "declared and not used") { // a page may stop where it has shown enough
+			t.Error(strings.TrimSpace(line))
+		}
+	}
+}
+
+func goFile(text string) string {
+	if strings.HasPrefix(text, "package ") {
+		return text
+	}
+	var imports []string
+	for _, m := range regexp.MustCompile(`\b([a-z]+)\.[A-Z]`).FindAllStringSubmatch(text, -1) {
+		path, isKnown := known[m[1]]
+		if !isKnown {
+			continue
+		}
+		if path == "" || path[0] == '/' {
+			path = "github.com/runbook-go/runbook" + path
+		}
+		imports = append(imports, fmt.Sprintf("import %q\n", path))
+	}
+	slices.Sort(imports)
+	head := "package snippet\n\n" + strings.Join(slices.Compact(imports), "") + "\n"
+	if strings.HasPrefix(text, "func ") || strings.HasPrefix(text, "type ") {
+		return head + text
+	}
+	return head + "func _() error {\n" + text + "\nreturn nil\n}\n"
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t *testing.T, want, got T) {
+	t.Helper()
+	if want != got {
+		t.Fatalf("got %v and not %v", got, want)
+	}
+}
+
+func contains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Fatalf("%q is not in\n%s", part, text)
+		}
+	}
+}
