@@ -103,7 +103,7 @@ func parseGlobal(s statement) (global, bool) {
 	case t[0].is("grant", "revoke") && isName(t[1]) && t[2].is("to", "from"):
 		g.kind = globalMember
 		g.role, ok = name(3)
-	case (t[0].is("create", "alter")) && t[1].is("tablespace"),
+	case t[0].is("create", "alter") && t[1].is("tablespace"),
 		t[0].is("comment") && t[1].is("on") && t[2].is("tablespace"):
 		g.kind, ok = globalSpace, true
 	case t[0].is("grant", "revoke"):

@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -83,7 +84,12 @@ func drop(ctx context.Context, server *pgconn.Server, conn *pgx.Conn, name strin
 		return fmt.Errorf("end sessions in %q: %w", name, err)
 	}
 	_, err := conn.Exec(ctx, statement)
-	if sqlState(err) == "55006" && forgetSubscriptions(ctx, server, name) == nil { // object in use
+	if sqlState(err) == "55006" { // object in use
+		// A database that was moved aside is closed, and only from within can its subscriptions be removed.
+		_, openErr := conn.Exec(ctx, allowStatement(name, true))
+		if e := errors.Join(openErr, forgetSubscriptions(ctx, server, name)); e != nil {
+			return fmt.Errorf("drop database %q: %w", name, errors.Join(err, e))
+		}
 		_, err = conn.Exec(ctx, statement)
 	}
 	if err != nil {
