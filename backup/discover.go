@@ -41,8 +41,8 @@ SELECT d.datname, d.datistemplate, d.datallowconn, jsonb_build_object(
 		FROM aclexplode(d.datacl) a),
 	'settings', (SELECT jsonb_agg(jsonb_build_object(
 			'role', CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END,
-			'name', split_part(c, '=', 1), 'value', substr(c, strpos(c, '=') + 1)) ORDER BY s.setrole, c)
-		FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid),
+			'name', split_part(c, '=', 1), 'value', substr(c, strpos(c, '=') + 1)) ORDER BY s.setrole, n)
+		FROM pg_db_role_setting s, unnest(s.setconfig) WITH ORDINALITY u (c, n) WHERE s.setdatabase = d.oid),
 	'size_on_server', CASE WHEN d.datallowconn AND has_database_privilege(d.oid, 'CONNECT') THEN coalesce(pg_database_size(d.oid), 0) ELSE 0 END
 ), coalesce((SELECT jsonb_agg(DISTINCT pg_get_userbyid(r.refobjid))
 	FROM pg_shdepend r

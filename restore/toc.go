@@ -171,7 +171,8 @@ func (s *selection) tables(toc []pgarchive.Entry) map[Name]bool {
 	kept := make(map[Name]bool)
 	for i := range toc {
 		if e := &toc[i]; e.Desc == "TABLE DATA" && s.keep[e.DumpID] {
-			kept[Name{e.Namespace, e.Tag}] = true
+			schema, name := e.DataTable()
+			kept[Name{schema, name}] = true
 		}
 	}
 	return kept

@@ -34,6 +34,8 @@ type digest struct {
 	lines int64  // newlines hashed
 	bytes int64  // hashed
 
+	rows *rowSum // if the order of rows does not count, beside hash
+
 	method string // of compression
 	in     *bufio.Reader
 	zlib   io.ReadCloser
@@ -57,7 +59,7 @@ func (w *digest) close() {
 
 func (w *digest) reset() {
 	w.hash.Reset()
-	w.batch, w.lines, w.bytes = w.batch[:0], 0, 0
+	w.batch, w.lines, w.bytes, w.rows = w.batch[:0], 0, 0, nil
 }
 
 func (w *digest) add(p []byte) {
@@ -80,6 +82,9 @@ func (w *digest) Write(p []byte) (int, error) {
 // flush hashes the first n bytes of the batch.
 func (w *digest) flush(n int) {
 	w.hash.Write(w.batch[:n])
+	if w.rows != nil {
+		w.rows.add(w.batch[:n])
+	}
 	w.lines += int64(bytes.Count(w.batch[:n], []byte{'\n'}))
 	w.bytes += int64(n)
 }
@@ -158,6 +163,11 @@ func sumEntries(toc []Entry) (definitions, sequences string) {
 			for oid := range strings.FieldsSeq(e.Defn) {
 				defs.add("BLOB", oid)
 			}
+		case e.Desc == "POLICY":
+			// The roles of a policy stand in the order of their OIDs, which differs from one cluster to the next.
+			words := strings.Fields(strings.ReplaceAll(e.Defn, ",", " "))
+			slices.Sort(words)
+			defs.add(append([]string{e.Desc, e.Namespace, e.Tag}, words...)...)
 		case defines(e):
 			defs.add(e.Desc, e.Namespace, e.Tag, e.Defn, e.CopyStmt, e.TableAM, string(e.RelKind))
 		}

@@ -34,6 +34,7 @@ func (d *decoder) walk(s *Summary) (*Summary, error) {
 	defer w.close()
 	c := &s.Content
 	c.Tables = []catalog.Table{}
+	moving := make(roots)
 	var blobs []blob
 	for len(due) > 0 && d.err == nil {
 		d.object = fmt.Sprintf("data of %d entries", len(due))
@@ -55,7 +56,12 @@ func (d *decoder) walk(s *Summary) (*Summary, error) {
 			blobs = d.blobs(w, blobs)
 		default:
 			d.object = fmt.Sprintf("data of table %q.%q", e.Namespace, e.Tag)
-			c.Tables = append(c.Tables, d.table(w, e))
+			if schema, name := e.DataTable(); schema != e.Namespace || name != e.Tag {
+				rows := &rowSum{}
+				moving.add(schema, name, d.table(w, e, rows), rows)
+				break
+			}
+			c.Tables = append(c.Tables, d.table(w, e, nil))
 		}
 		delete(due, id)
 	}
@@ -63,6 +69,7 @@ func (d *decoder) walk(s *Summary) (*Summary, error) {
 	if d.more() {
 		d.fail("goes on behind its end")
 	}
+	c.Tables = append(c.Tables, moving.tables()...)
 	slices.SortFunc(c.Tables, func(a, b catalog.Table) int {
 		return cmp.Or(cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.Name, b.Name))
 	})
@@ -79,9 +86,10 @@ func (d *decoder) walk(s *Summary) (*Summary, error) {
 	return s, nil
 }
 
-func (d *decoder) table(w *digest, e *Entry) catalog.Table {
+// table sums up one table, and its rows in rows if that is not nil.
+func (d *decoder) table(w *digest, e *Entry, rows *rowSum) catalog.Table {
 	t := catalog.Table{Schema: e.Namespace, Name: e.Tag, Rows: -1}
-	d.content(w)
+	d.content(w, rows)
 	if e.CopyStmt != "" && w.method != "lz4" {
 		if !w.trimCopy() {
 			d.fail("does not end as COPY text does")
@@ -94,8 +102,9 @@ func (d *decoder) table(w *digest, e *Entry) catalog.Table {
 }
 
 // content reads one chain of blocks into w, decompressed except for lz4.
-func (d *decoder) content(w *digest) {
+func (d *decoder) content(w *digest, rows *rowSum) {
 	w.reset()
+	w.rows = rows
 	if w.method == "none" || w.method == "lz4" {
 		d.payload(w)
 		return
@@ -128,7 +137,7 @@ func (d *decoder) blobs(w *digest, blobs []blob) []blob {
 		if oid == 0 || !d.keep(int64(unsafe.Sizeof(blob{}))) {
 			break
 		}
-		d.content(w)
+		d.content(w, nil)
 		b := blob{oid: oid}
 		b.sum, b.size = w.sum()
 		blobs = append(blobs, b)
