@@ -1,7 +1,6 @@
 package sftptarget_test
 
 import (
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -24,7 +23,7 @@ import (
 var (
 	benchSize    = flag.Int("sftp.size", 1000, "megabytes of the large object; at 100 ms a fifth of it, for both sides")
 	benchObjects = flag.Int("sftp.objects", 1000, "number of small objects, of 100 KB each")
-	benchWorkers = flag.Int("sftp.workers", 64, "small objects put at the same time")
+	benchWorkers = flag.Int("sftp.workers", 128, "small objects put at the same time")
 	benchRounds  = flag.Int("sftp.rounds", 5, "interleaved rounds, of which the median counts")
 	benchDir     = flag.String("sftp.dir", "", "directory of both ends; default /dev/shm, else a temporary one")
 )
@@ -165,7 +164,7 @@ func BenchmarkSFTPSmall(b *testing.B) {
 				shell := "ssh " + strings.Join(s.SSHArgs(b, s.addr), " ")
 				compare(b, n*100_000,
 					func() { os.RemoveAll(filepath.Join(s.dir, "ours")); os.RemoveAll(theirs) },
-					func() { s.put(b, files, cmp.Or(*benchWorkers, 64), sftptarget.Options{}) },
+					func() { s.put(b, files, *benchWorkers, sftptarget.Options{}) },
 					func() { s.run(b, "", rsync, "-rW", "-e", shell, from+"/", "127.0.0.1:"+theirs) })
 			})
 		}

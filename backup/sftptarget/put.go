@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"strings"
@@ -57,6 +58,7 @@ func (t *Target) put(ctx context.Context, key string, r *source) error {
 			}
 			u.unlock()
 			u.handles.close()
+			u.recycle()
 		})
 		select {
 		case err = <-done:
@@ -85,7 +87,8 @@ type upload struct {
 
 	unlock  func() // of the key, once it is about to change
 	handles handles
-	sum     hash.Hash // of what was sent, if the server shall compute it too
+	idle    chan []byte // buffers, nil where one is still to be made
+	sum     hash.Hash   // of what was sent, if the server shall compute it too
 }
 
 func (u *upload) run(ctx context.Context) (err error) {
@@ -203,16 +206,20 @@ func (u *upload) send(ctx context.Context) (size int64, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	window := max(1, u.t.o.InFlight/u.conn.packet)
-	free := make(chan []byte, window)
+	// More in flight than the round trip can use only fills queues at the server, which slows it down. So the window begins small and
+	// grows while confirmations come back as soon as ever, as TCP Vegas does.
+	most := max(1, u.t.o.InFlight/u.conn.packet)
+	window := min(most, max(1, windowStart/u.conn.packet))
+	soonest := time.Duration(math.MaxInt64)
+	u.idle = make(chan []byte, most)
 	for range window {
-		free <- nil
+		u.idle <- nil
 	}
 	chunks := make(chan chunk)
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
-		u.source.read(ctx, u.conn.packet, free, chunks)
+		u.source.read(ctx, u.buffer, u.idle, chunks)
 	}()
 	defer func() {
 		cancel()
@@ -222,7 +229,7 @@ func (u *upload) send(ctx context.Context) (size int64, err error) {
 		}
 	}()
 
-	written := make(chan error, window)
+	written := make(chan receipt, most)
 	outstanding := 0
 	for more := true; more || outstanding > 0; {
 		select {
@@ -241,18 +248,24 @@ func (u *upload) send(ctx context.Context) (size int64, err error) {
 			size += int64(len(c.data))
 			outstanding++
 			u.handles.users.Go(func() {
+				start := time.Now()
 				_, err := h.file.WriteAt(c.data, offset)
 				h.busy.Add(-1)
-				free <- c.data[:cap(c.data)]
-				written <- err
+				u.idle <- c.data[:cap(c.data)]
+				written <- receipt{err, time.Since(start)}
 			})
 			if size > spreadAfter {
 				u.handles.spread(u.session, u.temp, os.O_WRONLY)
 			}
-		case err := <-written:
+		case r := <-written:
 			outstanding--
-			if err != nil {
-				return size, fmt.Errorf("write: %w", err)
+			if r.err != nil {
+				return size, fmt.Errorf("write: %w", r.err)
+			}
+			soonest = min(soonest, r.took)
+			if r.took < 2*soonest && window < most {
+				window++
+				u.idle <- nil
 			}
 		case <-ctx.Done():
 			return size, context.Cause(ctx)
@@ -263,21 +276,30 @@ func (u *upload) send(ctx context.Context) (size int64, err error) {
 	return size, nil
 }
 
+// windowStart is what a Put has in flight at first, in bytes.
+const windowStart = 2 << 20
+
+// receipt is the outcome of one write.
+type receipt struct {
+	err  error
+	took time.Duration
+}
+
 // settle sees to it that the server has every byte, on its disk if it can tell, with the permissions asked for.
 func (u *upload) settle(size int64) error {
-	file := u.handles.first()
 	var wait sync.WaitGroup
 	var syncErr error
+	// By name where possible, as pkg/sftp does one thing at a time with an open file.
 	wait.Go(func() {
 		// Some servers know no permissions. The directory then decides who can read.
-		if err := file.Chmod(u.t.o.FileMode); err != nil {
+		if err := u.Chmod(u.temp, u.t.o.FileMode); err != nil {
 			u.t.o.Logger.Debug("SFTP server does not set permissions", "addr", u.t.addr, "err", err)
 		}
 	})
 	if u.has("fsync@openssh.com") {
-		wait.Go(func() { syncErr = file.Sync() })
+		wait.Go(func() { syncErr = u.handles.first().Sync() })
 	}
-	info, err := file.Stat()
+	info, err := u.Stat(u.temp)
 	wait.Wait()
 	switch {
 	case syncErr != nil:
@@ -390,6 +412,28 @@ func (u *upload) harden() error {
 		return errors.Join(fmt.Errorf("flush the object's name: %w", err), u.Remove(u.final))
 	}
 	return nil
+}
+
+// buffer returns one that an earlier Put has used, or a new one.
+func (u *upload) buffer() []byte {
+	if b, ok := u.t.buffers.Get().(*[]byte); ok && len(*b) == u.conn.packet {
+		return *b
+	}
+	return make([]byte, u.conn.packet)
+}
+
+// recycle keeps the buffers for the next Put.
+func (u *upload) recycle() {
+	for {
+		select {
+		case b := <-u.idle:
+			if b != nil {
+				u.t.buffers.Put(&b)
+			}
+		default:
+			return
+		}
+	}
 }
 
 // discard removes the temporary file, once nothing is on its way to it any more.

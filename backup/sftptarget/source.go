@@ -21,7 +21,7 @@ type chunk struct {
 func (s *source) begun() bool { return s.used.Load() }
 
 // read fills buffers and passes them on until the end, which closes chunks, or an error. After ctx has ended it does not begin to read.
-func (s *source) read(ctx context.Context, size int, free <-chan []byte, chunks chan<- chunk) {
+func (s *source) read(ctx context.Context, buffer func() []byte, free <-chan []byte, chunks chan<- chunk) {
 	defer close(chunks)
 	for {
 		var buf []byte
@@ -31,7 +31,7 @@ func (s *source) read(ctx context.Context, size int, free <-chan []byte, chunks 
 			return
 		}
 		if buf == nil {
-			buf = make([]byte, size)
+			buf = buffer()
 		}
 		n, err := 0, error(nil)
 		for n < len(buf) && err == nil {

@@ -33,6 +33,7 @@ type Target struct {
 	next    atomic.Uint32
 	running sync.WaitGroup // calls, those included whose caller has gone
 	locks   keyLocks
+	buffers sync.Pool // of *[]byte
 
 	mu   sync.Mutex
 	dirs map[string]struct{} // directories that are known to exist
