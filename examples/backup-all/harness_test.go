@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "example-")
 	if err == nil {
 		program = filepath.Join(dir, "example.exe")
-		build := exec.Command("go", "build", "-o", program, ".")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, ".")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -76,7 +76,8 @@ func create(t *testing.T, name string, n int) {
 	ident := pgx.Identifier{name}.Sanitize()
 	execute(t, "postgres", "CREATE DATABASE "+ident)
 	t.Cleanup(func() { execute(t, "postgres", "DROP DATABASE IF EXISTS "+ident+" WITH (FORCE)") })
-	execute(t, name, fmt.Sprintf("CREATE TABLE invoice (id int PRIMARY KEY, label text); INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
+	execute(t, name, "CREATE TABLE invoice (id int PRIMARY KEY, label text)")
+	execute(t, name, fmt.Sprintf("INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
 }
 
 func connect(t *testing.T, dsn, database string) *pgx.Conn {
@@ -95,15 +96,6 @@ func execute(t *testing.T, database, sql string) {
 	defer conn.Close(context.Background())
 	_, err := conn.PgConn().Exec(context.Background(), sql).ReadAll()
 	ok(t, err)
-}
-
-// ask returns the one value that a query gives.
-func ask[T any](t *testing.T, dsn, database, sql string) (value T) {
-	t.Helper()
-	conn := connect(t, dsn, database)
-	defer conn.Close(context.Background())
-	ok(t, conn.QueryRow(context.Background(), sql).Scan(&value))
-	return value
 }
 
 // files returns the files below a directory whose path contains part.

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "docscheck-")
 	if err == nil {
 		programs = dir
-		build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../backup-all", "../restore-one", "../restore-all", "../restore-drill")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/", "../backup-all", "../restore-one", "../restore-all", "../restore-drill")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -295,7 +295,8 @@ func TestGo(t *testing.T) {
 	ok(t, err)
 	overlayFile := filepath.Join(dir, "overlay.json")
 	ok(t, os.WriteFile(overlayFile, replace, 0o600))
-	out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-gcflags=-e", "-overlay", overlayFile}, packages...)...).CombinedOutput()
+	args := append([]string{"build", "-gcflags=-e", "-overlay", overlayFile}, packages...)
+	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	if _, exit := err.(*exec.ExitError); !exit {
 		ok(t, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "example-")
 	if err == nil {
 		program = filepath.Join(dir, "example.exe")
-		build := exec.Command("go", "build", "-o", program, ".")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, ".")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -76,7 +75,8 @@ func create(t *testing.T, name string, n int) {
 	ident := pgx.Identifier{name}.Sanitize()
 	execute(t, "postgres", "CREATE DATABASE "+ident)
 	t.Cleanup(func() { execute(t, "postgres", "DROP DATABASE IF EXISTS "+ident+" WITH (FORCE)") })
-	execute(t, name, fmt.Sprintf("CREATE TABLE invoice (id int PRIMARY KEY, label text); INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
+	execute(t, name, "CREATE TABLE invoice (id int PRIMARY KEY, label text)")
+	execute(t, name, fmt.Sprintf("INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
 }
 
 func connect(t *testing.T, dsn, database string) *pgx.Conn {
@@ -104,18 +104,6 @@ func ask[T any](t *testing.T, dsn, database, sql string) (value T) {
 	defer conn.Close(context.Background())
 	ok(t, conn.QueryRow(context.Background(), sql).Scan(&value))
 	return value
-}
-
-// files returns the files below a directory whose path contains part.
-func files(t *testing.T, dir, part string) (list []string) {
-	t.Helper()
-	ok(t, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() && strings.Contains(name, part) {
-			list = append(list, name)
-		}
-		return err
-	}))
-	return list
 }
 
 func ok(t *testing.T, err error) {

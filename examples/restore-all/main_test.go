@@ -59,7 +59,8 @@ func TestLostServer(t *testing.T) {
 	equal(t, "L4", first.Report.Databases[0].Level)
 	equal(t, 50, ask[int](t, fresh.DSN(), "SpecibikeDupont", "SELECT count(*)::int FROM invoice"))
 	equal(t, 60, ask[int](t, fresh.DSN(), "SpecibikeMartin", "SELECT count(*)::int FROM invoice"))
-	equal(t, "openerp", ask[string](t, fresh.DSN(), "postgres", "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = 'SpecibikeDupont'"))
+	const owner = "SELECT pg_get_userbyid(datdba)::text FROM pg_database WHERE datname = 'SpecibikeDupont'"
+	equal(t, "openerp", ask[string](t, fresh.DSN(), "postgres", owner))
 
 	equal(t, 1, runJSON(t, &second, args...)) // what exists is left alone
 	equal(t, 2, len(second.Failed))

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "example-")
 	if err == nil {
 		program = filepath.Join(dir, "example.exe")
-		build := exec.Command("go", "build", "-o", program, ".")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, ".")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -76,7 +76,8 @@ func create(t *testing.T, name string, n int) {
 	ident := pgx.Identifier{name}.Sanitize()
 	execute(t, "postgres", "CREATE DATABASE "+ident)
 	t.Cleanup(func() { execute(t, "postgres", "DROP DATABASE IF EXISTS "+ident+" WITH (FORCE)") })
-	execute(t, name, fmt.Sprintf("CREATE TABLE invoice (id int PRIMARY KEY, label text); INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
+	execute(t, name, "CREATE TABLE invoice (id int PRIMARY KEY, label text)")
+	execute(t, name, fmt.Sprintf("INSERT INTO invoice SELECT i, 'é' || i FROM generate_series(1, %d) i", n))
 }
 
 func connect(t *testing.T, dsn, database string) *pgx.Conn {

@@ -49,7 +49,8 @@ func dropOlds(t *testing.T) {
 		conn := connect(t, server.DSN(), "postgres")
 		defer conn.Close(context.Background())
 		var olds []string
-		ok(t, conn.QueryRow(context.Background(), `SELECT coalesce(array_agg(datname), '{}') FROM pg_database WHERE datname LIKE '%\_\_old\_%'`).Scan(&olds))
+		const sql = `SELECT coalesce(array_agg(datname), '{}') FROM pg_database WHERE datname LIKE '%\_\_old\_%'`
+		ok(t, conn.QueryRow(context.Background(), sql).Scan(&olds))
 		for _, old := range olds {
 			execute(t, "postgres", `DROP DATABASE "`+old+`"`)
 		}
@@ -163,7 +164,14 @@ func TestUse(t *testing.T) {
 	_, help, code := run(t, "-h")
 	equal(t, 0, code)
 	contains(t, help, `-before "systemctl stop openerp"`, "Exit status: 0", "-undo", "-identity", ".pgpass")
-	for _, args := range [][]string{{}, {"-dsn", "x"}, {"-dsn", "x", "-target", "y"}, {"-dsn", "x", "-target", "y", "a", "b"}, {"-dsn", "x", "a"}, {"-nonsense"}} {
+	for _, args := range [][]string{
+		{},
+		{"-dsn", "x"},
+		{"-dsn", "x", "-target", "y"},
+		{"-dsn", "x", "-target", "y", "a", "b"},
+		{"-dsn", "x", "a"},
+		{"-nonsense"},
+	} {
 		_, _, code := run(t, args...)
 		equal(t, 2, code)
 	}

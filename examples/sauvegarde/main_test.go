@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "sauvegarde-")
 	if err == nil {
 		program = filepath.Join(dir, "sauvegarde.exe")
-		build := exec.Command("go", "build", "-o", program, ".")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, ".")
 		build.Stdout, build.Stderr = os.Stderr, os.Stderr
 		err = build.Run()
 	}
@@ -192,6 +192,28 @@ func TestDumpFails(t *testing.T) {
 	equal(t, 0, len(entries)) // and nothing was sent
 }
 
+// A database that is dropped meanwhile is no failure of the library's, but there are not as many dumps as databases.
+func TestCountDiffers(t *testing.T) {
+	dsn := school(t, "Specibike2404", "Specibike")
+	d, dir, bin := startDaemon(t), t.TempDir(), pgOnly(t)
+	ok(t, os.Remove(filepath.Join(bin, "pg_dump")))
+	ok(t, os.WriteFile(filepath.Join(bin, "pg_dump"), fmt.Appendf(nil, `#!/bin/sh
+case "$*" in *Specibike2404*)
+	'%[1]s/psql' -q "%[2]s" -c 'DROP DATABASE "Specibike2404" WITH (FORCE)'
+	exit 1 ;;
+esac
+exec '%[1]s/pg_dump' "$@"
+`, server.BinDir(), server.DSN()), 0o755))
+	path := "PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH")
+	_, code := run(t, dir, []string{path}, "-dsn", dsn, "-port", fmt.Sprint(d.port), "log.txt", "erreur.txt", "127.0.0.1")
+	equal(t, 1, code)
+	contains(t, journal(t, dir), "Erreur dans le dump de la base : Specibike2404\n")
+	contains(t, read(t, dir, "erreur.txt"), "1 dumps pour 2 bases")
+	entries, err := os.ReadDir(d.root)
+	ok(t, err)
+	equal(t, 0, len(entries))
+}
+
 func TestNoServer(t *testing.T) {
 	dir := t.TempDir()
 	dsn := "user=openpg host=" + filepath.Join(dir, "nowhere")
@@ -226,7 +248,7 @@ func school(t *testing.T, names ...string) (dsn string) {
 	}
 	t.Cleanup(func() {
 		for _, name := range names {
-			execute(t, "postgres", "DROP DATABASE "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+			execute(t, "postgres", "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 		}
 		rows, err := connect(t, "postgres").Query(context.Background(), "SELECT datname FROM pg_database WHERE datname ~ '__old_'")
 		ok(t, err)
