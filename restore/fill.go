@@ -100,7 +100,10 @@ func (j *job) pump(w io.Writer, archive io.Reader) error {
 			progress.Write(buf[:n])
 		}
 		if err == io.EOF {
-			_, err = seen.close(nil)
+			summary, err := seen.close(nil)
+			if err == nil {
+				j.toc = summary.TOC
+			}
 			return err
 		}
 		if err != nil {
@@ -135,7 +138,8 @@ func (j *job) spool(ctx context.Context, f *os.File) error {
 	}
 	defer archive.Close()
 	out := &stickyWriter{w: f}
-	return errors.Join(out.err, j.pump(out, archive), out.err)
+	err = j.pump(out, archive)
+	return errors.Join(err, out.err)
 }
 
 // stickyWriter remembers its first error.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/backup/pgarchive"
 	"github.com/runbook-go/runbook/internal/pgconn"
 	"github.com/runbook-go/runbook/internal/pgname"
 	"github.com/runbook-go/runbook/internal/pgtool"
@@ -61,9 +62,10 @@ type job struct {
 	o       Options
 	report  *Report
 	server  *pgconn.Server
-	conn    *pgx.Conn // to the maintenance database; holds the lock
-	scratch string    // name of the scratch database, or empty
-	oid     uint32    // of the scratch database
+	conn    *pgx.Conn         // to the maintenance database; holds the lock
+	scratch string            // name of the scratch database, or empty
+	oid     uint32            // of the scratch database
+	toc     []pgarchive.Entry // of the archive, once it was restored
 	at      Stage
 }
 

@@ -50,7 +50,11 @@ func (w *witness) close(readErr error) (*pgarchive.Summary, error) {
 	if err := checkSum(w.m, w.size, w.hash); err != nil {
 		return nil, &ArchiveError{w.m.ID, err}
 	}
-	if diffs := compare(w.m.Content, &summary.Content, true); len(diffs) > 0 {
+	diffs := w.m.Content.Diff(&summary.Content)
+	if w.m.Content.Definitions != summary.Content.Definitions {
+		diffs = append(diffs, "definitions differ from those that the manifest describes")
+	}
+	if len(diffs) > 0 {
 		return nil, &ArchiveError{w.m.ID, &MismatchError{diffs}}
 	}
 	return summary, nil
@@ -61,15 +65,6 @@ func checkSum(m *catalog.Manifest, size int64, h hash.Hash) error {
 		return fmt.Errorf("it has %d bytes with SHA-256 %s, but %d with %s were stored", size, got, m.Archive.Size, m.Archive.SHA256)
 	}
 	return nil
-}
-
-// compare lists what is different in got.
-func compare(want, got *catalog.Content, definitions bool) []string {
-	diffs := want.Diff(got)
-	if definitions && want.Definitions != got.Definitions {
-		diffs = append(diffs, fmt.Sprintf("definitions differ: views, functions, indexes, constraints and the like (%d archive entries, %d recorded)", got.Entries, want.Entries))
-	}
-	return diffs
 }
 
 // part returns what content says about the data of some tables only.
@@ -114,13 +109,38 @@ func (j *job) verify(ctx context.Context) error {
 		}
 	}
 	j.report.Rows = got.Rows()
-	if diffs := compare(want, got, j.plan.Definition); len(diffs) > 0 {
+	diffs := want.Diff(got)
+	if !j.plan.Part && want.Definitions != got.Definitions {
+		diffs = append(diffs, j.definitions(summary.TOC)...)
+	}
+	if len(diffs) > 0 {
 		return &MismatchError{diffs}
 	}
-	if !j.plan.Part && want.Definitions != got.Definitions {
-		j.warn("definitions differ, as they may between versions of PostgreSQL")
-	}
 	return nil
+}
+
+// definitions compares what was restored with what the archive defines. It returns what counts as a difference and warns of the rest: expressions that PostgreSQL
+// writes in another way after a restore, and everything if the versions differ.
+func (j *job) definitions(got []pgarchive.Entry) (diffs []string) {
+	d := pgarchive.CompareDefinitions(j.toc, got)
+	if len(d.Rewritten) > 0 {
+		j.warn("PostgreSQL writes the definition in another way than before the dump: %s", strings.Join(d.Rewritten, ", "))
+	}
+	for _, list := range []struct {
+		what    string
+		objects []string
+	}{{"are missing", d.Missing}, {"should not be there", d.Extra}, {"are of another text", d.Changed}} {
+		if len(list.objects) > 0 {
+			diffs = append(diffs, fmt.Sprintf("definitions differ: these %s: %s", list.what, strings.Join(list.objects, ", ")))
+		}
+	}
+	if !j.plan.Definition {
+		for _, diff := range diffs {
+			j.warn("%s, as may be between versions of PostgreSQL", diff)
+		}
+		return nil
+	}
+	return diffs
 }
 
 func (j *job) neutralise(ctx context.Context) error {

@@ -154,31 +154,43 @@ func (d *decoder) sumUp(l *catalog.LargeObjects, blobs []blob) {
 func sumEntries(toc []Entry) (definitions, sequences string) {
 	var defs, seqs multiset
 	for i := range toc {
-		switch e := &toc[i]; {
-		case e.Desc == "SEQUENCE SET":
+		e := &toc[i]
+		if e.Desc == "SEQUENCE SET" {
 			seqs.add(e.Namespace, e.Tag, e.Defn)
-		case e.Desc == "BLOB":
-			defs.add("BLOB", e.Tag)
-		case e.Desc == "BLOB METADATA": // since 1.16, some objects of one owner at a time
-			for oid := range strings.FieldsSeq(e.Defn) {
-				defs.add("BLOB", oid)
-			}
-		case e.Desc == "POLICY":
-			// The roles of a policy stand in the order of their OIDs, which differs from one cluster to the next.
-			words := strings.Fields(strings.ReplaceAll(e.Defn, ",", " "))
-			slices.Sort(words)
-			defs.add(append([]string{e.Desc, e.Namespace, e.Tag}, words...)...)
-		case defines(e):
-			defs.add(e.Desc, e.Namespace, e.Tag, e.Defn, e.CopyStmt, e.TableAM, string(e.RelKind))
+		}
+		for _, record := range definition(e) {
+			defs.add(record...)
 		}
 	}
 	return defs.sum(), seqs.sum()
 }
 
+// definition returns what an entry defines, as records of fields, and nothing if it defines nothing.
+func definition(e *Entry) [][]string {
+	switch {
+	case !defines(e):
+		return nil
+	case e.Desc == "BLOB":
+		return [][]string{{"BLOB", e.Tag}}
+	case e.Desc == "BLOB METADATA": // since 1.16, some objects of one owner at a time
+		var records [][]string
+		for oid := range strings.FieldsSeq(e.Defn) {
+			records = append(records, []string{"BLOB", oid})
+		}
+		return records
+	case e.Desc == "POLICY":
+		// The roles of a policy stand in the order of their OIDs, which differs from one cluster to the next.
+		words := strings.Fields(strings.ReplaceAll(e.Defn, ",", " "))
+		slices.Sort(words)
+		return [][]string{append([]string{e.Desc, e.Namespace, e.Tag}, words...)}
+	}
+	return [][]string{{e.Desc, e.Namespace, e.Tag, e.Defn, e.CopyStmt, e.TableAM, string(e.RelKind)}}
+}
+
 // defines says whether the entry defines something inside the database, and not who owns it, who may use it or what it holds.
 func defines(e *Entry) bool {
 	switch e.Desc {
-	case "ACL", "DEFAULT ACL", "ACL LANGUAGE", "DATABASE", "DATABASE PROPERTIES", "ENCODING", "STDSTRINGS", "SEARCHPATH", "BLOBS", "STATISTICS DATA":
+	case "ACL", "DEFAULT ACL", "ACL LANGUAGE", "DATABASE", "DATABASE PROPERTIES", "ENCODING", "STDSTRINGS", "SEARCHPATH", "BLOBS", "SEQUENCE SET", "STATISTICS DATA":
 		return false
 	case "COMMENT", "SECURITY LABEL":
 		return !strings.HasPrefix(e.Tag, "DATABASE ")
