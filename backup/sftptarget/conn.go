@@ -312,7 +312,7 @@ func callOn[T any](ctx context.Context, s *session, f func(*session) (T, error),
 		err error
 	}
 	done := make(chan result)
-	s.conn.t.running.Go(func() {
+	s.conn.t.start(func() {
 		defer s.done()
 		v, err := f(s)
 		select {

@@ -28,7 +28,7 @@
 //
 // # Concurrency
 //
-// A Target is safe for concurrent use, and many small objects are best put many at a time, as each takes about six round trips. Cancelling
+// A Target is safe for concurrent use, and many small objects are best put many at a time, as each takes about five round trips. Cancelling
 // one call does not harm another: a request that is on its way is left to end by itself, and what it made is removed. A Put waits
 // half a second for that, and for a Read of its reader that is in progress, then returns; it never begins another Read.
 //

@@ -45,7 +45,7 @@ func (t *Target) put(ctx context.Context, key string, r *source) error {
 			return err
 		}
 		done, gone := make(chan error), make(chan struct{})
-		t.running.Go(func() {
+		t.start(func() {
 			defer s.done()
 			u := &upload{session: s, t: t, key: key, final: t.path(key), source: r, unlock: func() {}}
 			err := s.conn.translate(ctx, u.run(ctx))

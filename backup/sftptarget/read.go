@@ -35,7 +35,7 @@ func (t *Target) OpenRange(ctx context.Context, key string, offset, length int64
 		r.end = min(r.end, r.next+length)
 	}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
-	context.AfterFunc(r.ctx, func() { t.running.Go(func() { r.handles.close() }) })
+	context.AfterFunc(r.ctx, func() { t.start(func() { r.handles.close() }) })
 	r.ask()
 	return r, nil
 }

@@ -35,8 +35,9 @@ type Target struct {
 	locks   keyLocks
 	buffers sync.Pool // of *[]byte
 
-	mu   sync.Mutex
-	dirs map[string]struct{} // directories that are known to exist
+	mu     sync.Mutex
+	dirs   map[string]struct{} // directories that are known to exist
+	closed bool                // running is being waited for
 }
 
 var (
@@ -87,10 +88,13 @@ func preferredCiphers() []string {
 	return append(append(chacha, gcm...), ctr...)
 }
 
-// Close ends every call and closes the connections. It first waits, up to five seconds, for what cancelled calls left to be removed.
-// Closing twice is harmless.
+// Close closes the connections, after it has waited, up to five seconds, for calls under way and for what cancelled ones left to be
+// removed. Calls that come later match [fs.ErrClosed]. Closing twice is harmless.
 func (t *Target) Close() error {
 	t.stop()
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 	idle := make(chan struct{})
 	go func() {
 		t.running.Wait()
@@ -108,6 +112,17 @@ func (t *Target) Close() error {
 		<-slot.semaphore
 	}
 	return nil
+}
+
+// start runs f in a goroutine that Close waits for.
+func (t *Target) start(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		go f()
+		return
+	}
+	t.running.Go(f)
 }
 
 // Stat implements [runbook.Target].
