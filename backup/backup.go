@@ -12,6 +12,7 @@ import (
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/internal/pgconn"
 	"github.com/runbook-go/runbook/internal/pgtool"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // Run backs up the selected databases of the server that dsn reaches, and its globals, to store.
@@ -113,7 +114,7 @@ func (r *run) run(ctx context.Context, dsn string) error {
 	if err != nil {
 		failures = append(failures, err)
 	}
-	return collect(failures)
+	return wording.Failures("parts of the backup", failures)
 }
 
 // prepare finds out what there is and what to do. The error may come together with choices, see [Selection.Choose].

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/runbook-go/runbook"
@@ -36,9 +37,7 @@ func (r *run) backUp(ctx context.Context, c Choice) (*catalog.Manifest, error) {
 func (r *run) labels(c Choice) map[string]string {
 	labels := make(map[string]string)
 	for _, from := range []map[string]string{r.o.Labels, c.Labels} {
-		for name, value := range from {
-			labels[name] = value
-		}
+		maps.Copy(labels, from)
 	}
 	return labels
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/hashicorp/go-multierror"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/runbook-go/runbook"
@@ -132,18 +131,4 @@ func adviseDump(stderr string) (hint string, retryable bool) {
 		}
 	}
 	return "", false
-}
-
-// collect joins independent failures into one error whose text has a line for each.
-func collect(failures []error) error {
-	all := &multierror.Error{ErrorFormat: func(list []error) string {
-		var b strings.Builder
-		fmt.Fprintf(&b, "%d of the backup's parts failed:", len(list))
-		for _, err := range list {
-			b.WriteString("\n  " + strings.ReplaceAll(err.Error(), "\n", "\n    "))
-		}
-		return b.String()
-	}}
-	all.Errors = failures
-	return all.ErrorOrNil()
 }

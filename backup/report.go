@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // Status is what became of one database in a run.
@@ -89,7 +90,7 @@ func (r *Report) String() string {
 		switch result.Status {
 		case BackedUp:
 			fmt.Fprintf(&b, ": %d tables, %d rows, %s as %s in %s, %s", result.Tables, result.Rows,
-				bytesText(result.Bytes), bytesText(result.Stored), result.Duration.Round(time.Millisecond), result.Level)
+				wording.Bytes(result.Bytes), wording.Bytes(result.Stored), result.Duration.Round(time.Millisecond), result.Level)
 		case Failed:
 			fmt.Fprintf(&b, ": %v", result.Err)
 		case Skipped:
@@ -110,28 +111,13 @@ func (r *Report) String() string {
 	if n := r.Count(Planned); n > 0 {
 		fmt.Fprintf(&b, ", %d planned", n)
 	}
-	fmt.Fprintf(&b, "; %s as %s in %s", bytesText(archives), bytesText(stored), took.Round(time.Millisecond))
+	fmt.Fprintf(&b, "; %s as %s in %s", wording.Bytes(archives), wording.Bytes(stored), took.Round(time.Millisecond))
 	if took > 0 {
-		fmt.Fprintf(&b, " (%s/s)", bytesText(int64(float64(archives)/took.Seconds())))
+		fmt.Fprintf(&b, " (%s/s)", wording.Bytes(int64(float64(archives)/took.Seconds())))
 	}
 	b.WriteByte('\n')
 	for _, w := range r.Warnings {
 		fmt.Fprintf(&b, "warning: %s\n", w)
 	}
 	return b.String()
-}
-
-// bytesText writes a number of bytes in units of 1000.
-func bytesText(n int64) string {
-	f, unit := float64(n), "B"
-	for _, next := range []string{"kB", "MB", "GB", "TB"} {
-		if f < 999.5 {
-			break
-		}
-		f, unit = f/1000, next
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.3g %s", f, unit)
 }

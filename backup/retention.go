@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // Policy says which snapshots of one database to keep. A snapshot is kept if any rule keeps it. A calendar rule keeps the newest snapshot of each of the
@@ -222,7 +223,7 @@ func (p *RetentionPlan) String() string {
 		fmt.Fprintf(&b, "%-6s %s %s %s: %s\n", verdict, line.ID, subject, line.Level, strings.Join(line.Reasons, ", "))
 	}
 	n, stored := p.Deletions()
-	fmt.Fprintf(&b, "%d snapshots: keep %d, delete %d and %s\n", len(p.Lines), len(p.Lines)-n, n, bytesText(stored))
+	fmt.Fprintf(&b, "%d snapshots: keep %d, delete %d and %s\n", len(p.Lines), len(p.Lines)-n, n, wording.Bytes(stored))
 	return b.String()
 }
 

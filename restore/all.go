@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // AllReport says what became of many databases.
@@ -38,7 +39,7 @@ func listSnapshots(ctx context.Context, store catalog.Store, q catalog.Query) (l
 		}
 		list = append(list, s)
 	}
-	return list, collect("manifests could not be read, or the listing", failures)
+	return list, wording.Failures("manifests could not be read, or the listing", failures)
 }
 
 // series is what a snapshot is one of many of.
@@ -112,7 +113,7 @@ func All(ctx context.Context, dsn string, store catalog.Store, snapshots []*cata
 			failures = append(failures, r.Err)
 		}
 	}
-	return report, collect("restores", failures)
+	return report, wording.Failures("restores", failures)
 }
 
 func restoreOne(ctx context.Context, dsn string, store catalog.Store, s *catalog.Snapshot, o Options) (*Report, error) {

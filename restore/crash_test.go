@@ -99,7 +99,7 @@ func (c crash) start(t *testing.T, after time.Duration) (stages []string, killed
 		defer timer.Stop()
 	}
 	err = cmd.Wait()
-	for _, s := range bytes.Fields(out.Bytes()) {
+	for s := range bytes.FieldsSeq(out.Bytes()) {
 		stages = append(stages, string(s))
 	}
 	if err != nil {
@@ -281,4 +281,27 @@ func TestPurgeSparesWhatWasRenamed(t *testing.T) {
 	require.Len(t, databases(t, s, "precious"), 1)
 	_, err = restore.Undo(t.Context(), s.DSN(), "renamed", restore.Options{})
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// When a client is killed in CREATE DATABASE its backend goes on, and the database appears only later. The backend holds the lock until then.
+func TestHealWaitsForACreateInFlight(t *testing.T) {
+	s := pgtest.Start(t)
+	dropLeftovers(t, s)
+	const name = "x__restore_01234567_abcdefgh"
+	orphan, err := s.Conn().Connect(t.Context(), "")
+	require.NoError(t, err)
+	_, err = orphan.Exec(t.Context(), fmt.Sprintf("SELECT pg_advisory_lock(%d, %d)", 0x72626b72, 0x01234567))
+	require.NoError(t, err)
+	created := make(chan error, 1)
+	go func() {
+		time.Sleep(500 * time.Millisecond)
+		_, err := orphan.Exec(context.Background(), "CREATE DATABASE "+name+" TEMPLATE template0 CONNECTION LIMIT 1918986354")
+		orphan.Close(context.Background())
+		created <- err
+	}()
+	dropped, err := restore.Heal(t.Context(), s.DSN())
+	require.NoError(t, <-created)
+	require.NoError(t, err)
+	require.Equal(t, []string{name}, dropped)
+	require.Empty(t, databases(t, s, "__restore_"))
 }

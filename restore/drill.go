@@ -14,6 +14,7 @@ import (
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/internal/pgconn"
 	"github.com/runbook-go/runbook/internal/pgname"
+	"github.com/runbook-go/runbook/internal/wording"
 	"github.com/runbook-go/runbook/restore/scratch"
 )
 
@@ -135,7 +136,7 @@ func Drill(ctx context.Context, store catalog.Store, o DrillOptions) (*DrillRepo
 		failures = append(failures, listErr)
 	}
 	if len(chosen) == 0 {
-		return report, collect("parts of the drill", failures)
+		return report, wording.Failures("parts of the drill", failures)
 	}
 	if o.DSN == "" {
 		server, err := o.startScratch(ctx, chosen)
@@ -168,7 +169,7 @@ func Drill(ctx context.Context, store catalog.Store, o DrillOptions) (*DrillRepo
 	if cause := context.Cause(ctx); cause != nil {
 		failures = append(failures, cause)
 	}
-	return report, collect("parts of the drill", failures)
+	return report, wording.Failures("parts of the drill", failures)
 }
 
 func (o DrillOptions) restoreOptions() Options {

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/hashicorp/go-multierror"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/runbook-go/runbook"
 	rbconn "github.com/runbook-go/runbook/internal/pgconn"
+	"github.com/runbook-go/runbook/internal/redact"
 )
 
 // Stage is a part of the work on one database.
@@ -112,21 +112,10 @@ func fail(database string, stage Stage, err error) error {
 	return e
 }
 
-// redact hides the server's password in the text of an error, where the caller's own functions may have put it.
-func redact(server *rbconn.Server, err error) error {
-	if text := err.Error(); server.Redact(text) != text {
-		return &redacted{server.Redact(text), err}
-	}
-	return err
+// hide hides the server's password in the text of an error, where the caller's own functions may have put it.
+func hide(server *rbconn.Server, err error) error {
+	return redact.New(server.Secrets()...).Error(err)
 }
-
-type redacted struct {
-	text string
-	err  error
-}
-
-func (r *redacted) Error() string { return r.text }
-func (r *redacted) Unwrap() error { return r.err }
 
 func advise(err error) (hint string, retryable bool) {
 	if _, ok := errors.AsType[*MismatchError](err); ok {
@@ -184,17 +173,4 @@ func adviseSQL(code string) (hint string, retryable bool) {
 		return "the server went away or is starting", true
 	}
 	return "", false
-}
-
-// collect joins independent failures into one error whose text has a line for each.
-func collect(what string, failures []error) error {
-	all := &multierror.Error{Errors: failures, ErrorFormat: func(list []error) string {
-		var b strings.Builder
-		fmt.Fprintf(&b, "%d %s failed:", len(list), what)
-		for _, err := range list {
-			b.WriteString("\n  " + strings.ReplaceAll(err.Error(), "\n", "\n    "))
-		}
-		return b.String()
-	}}
-	return all.ErrorOrNil()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/internal/pgname"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // GlobalsReport says what was done with the roles and tablespaces of a cluster.
@@ -177,7 +178,7 @@ func restoreGlobals(ctx context.Context, dsn string, store catalog.Store, m *cat
 	}
 	r.Skipped = slices.Compact(r.Skipped)
 	if len(failures) > 0 {
-		return r, redact(server, collect("statements of the globals", failures))
+		return r, hide(server, wording.Failures("statements of the globals", failures))
 	}
 	return r, nil
 }

@@ -2,10 +2,12 @@ package restore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,9 +15,11 @@ import (
 
 	"github.com/runbook-go/runbook/internal/pgconn"
 	"github.com/runbook-go/runbook/internal/pgname"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
-// Heal removes the scratch databases that killed runs left on a server and returns their names. What a living run uses stays. Every run heals its own
+// Heal removes the scratch databases that killed runs left on a server and returns their names. What a living run uses stays; Heal waits 3 seconds
+// for each, as the server may still be at work for one that was killed. Every run heals its own
 // database first, so Heal is only needed where no further run comes.
 func Heal(ctx context.Context, dsn string) (dropped []string, err error) {
 	server, conn, err := connect(ctx, dsn)
@@ -23,25 +27,48 @@ func Heal(ctx context.Context, dsn string) (dropped []string, err error) {
 		return nil, err
 	}
 	defer closeConn(conn)
+	// Locks before databases: what is being created meanwhile is either locked now or listed then.
+	hashes, err := lockedHashes(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
 	list, err := readDatabases(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	seen := make(map[[4]byte]bool)
-	var failures []error
 	for _, d := range list {
-		hash, ours := d.scratchHash()
-		if !ours || seen[hash] {
-			continue
+		if hash, ours := d.scratchHash(); ours && !slices.Contains(hashes, hash) {
+			hashes = append(hashes, hash)
 		}
-		seen[hash] = true
+	}
+	var failures []error
+	for _, hash := range hashes {
 		names, err := healOne(ctx, server, conn, hash)
 		dropped = append(dropped, names...)
 		if err != nil {
-			failures = append(failures, fail(d.name, StageHeal, err))
+			failures = append(failures, fmt.Errorf("heal: %w", err))
 		}
 	}
-	return dropped, collect("clean-ups", failures)
+	return dropped, wording.Failures("clean-ups", failures)
+}
+
+// lockedHashes returns the hashes that are locked on the server, by living runs or by backends that still work for a killed one.
+func lockedHashes(ctx context.Context, conn *pgx.Conn) ([][4]byte, error) {
+	rows, err := conn.Query(ctx, `SELECT DISTINCT objid::bigint FROM pg_catalog.pg_locks
+		WHERE locktype = 'advisory' AND granted AND classid::bigint = $1 AND objsubid = 2`, int64(lockClass))
+	if err != nil {
+		return nil, fmt.Errorf("list advisory locks: %w", err)
+	}
+	hashes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (hash [4]byte, err error) {
+		var key int64
+		err = row.Scan(&key)
+		binary.BigEndian.PutUint32(hash[:], uint32(key))
+		return hash, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list advisory locks: %w", err)
+	}
+	return hashes, nil
 }
 
 // healOne heals one lock's databases if its owner is dead. A backend that still works for a client that was killed holds the lock for a moment: it is waited for.

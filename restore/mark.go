@@ -35,8 +35,6 @@ const (
 	kindScratch = "scratch"
 	kindOld     = "old"
 
-	markPrefix = "runbook restore "
-
 	// birthLimit is the connection limit with which a scratch database is created. It tells it from any other until the comment is there, as a
 	// database and its comment cannot be made in one transaction.
 	birthLimit = 1_918_986_354 // "rbkr"
@@ -47,11 +45,11 @@ func (m mark) comment() string {
 	if err != nil {
 		panic(err) // a struct of plain fields
 	}
-	return markPrefix + string(text)
+	return pgname.RestoreMark + string(text)
 }
 
 func parseMark(comment string) (m mark, ok bool) {
-	text, ok := strings.CutPrefix(comment, markPrefix)
+	text, ok := strings.CutPrefix(comment, pgname.RestoreMark)
 	if !ok {
 		return mark{}, false
 	}

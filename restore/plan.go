@@ -17,6 +17,7 @@ import (
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/pgarchive"
 	"github.com/runbook-go/runbook/internal/pgtool"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // Ownership says who owns what is restored.
@@ -251,7 +252,7 @@ func (p *Plan) decideExtensions(toc []pgarchive.Entry, choice *selection, s *sur
 func (p *Plan) decideRoom(s *survey, o Options) {
 	m := p.Manifest
 	if p.Need, p.Free = max(m.Properties.SizeOnServer, m.Archive.Size), s.free; p.Free >= 0 && p.Free < p.Need {
-		p.problem("about %s are needed on the server and %s are free", size(p.Need), size(p.Free))
+		p.problem("about %s are needed on the server and %s are free", wording.Bytes(p.Need), wording.Bytes(p.Free))
 	}
 	props := m.Properties
 	switch locale := cmp.Or(o.Locale, props.Collate); {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/pgarchive"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // decideRoles chooses who owns what, and finds out which roles are missing.
@@ -103,7 +104,7 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "restore database %q\n", p.Database)
 	line("snapshot", "%s of database %q, %s", m.ID, m.Database, m.Finished.UTC().Format("2006-01-02 15:04:05 UTC"))
 	if m.Content != nil {
-		line("holds", "%d tables, %d rows, %d large objects, archive of %s", len(m.Content.Tables), m.Content.Rows(), m.Content.LargeObjects.Count, size(m.Archive.Size))
+		line("holds", "%d tables, %d rows, %d large objects, archive of %s", len(m.Content.Tables), m.Content.Rows(), m.Content.LargeObjects.Count, wording.Bytes(m.Archive.Size))
 	}
 	line("server", "version %s, programs %s in %s", versionText(p.Server), versionText(p.Tool), p.BinDir)
 	if p.Walked {
@@ -112,7 +113,7 @@ func (p *Plan) String() string {
 		line("archive", "will be verified while it is restored")
 	}
 	if p.Replaces {
-		line("replaces", "the live database of %s by a swap; it is kept aside for %s", size(p.LiveSize), p.KeepOld)
+		line("replaces", "the live database of %s by a swap; it is kept aside for %s", wording.Bytes(p.LiveSize), p.KeepOld)
 	} else {
 		line("creates", "a database beside what is there")
 	}
@@ -132,9 +133,9 @@ func (p *Plan) String() string {
 	}
 	line("proof", "%s before it gets its name%s", p.Level, map[bool]string{true: ", definitions included"}[p.Definition && p.Level >= catalog.L4])
 	if p.Free >= 0 {
-		line("space", "about %s needed, %s free", size(p.Need), size(p.Free))
+		line("space", "about %s needed, %s free", wording.Bytes(p.Need), wording.Bytes(p.Free))
 	} else {
-		line("space", "about %s needed; how much is free is not known", size(p.Need))
+		line("space", "about %s needed; how much is free is not known", wording.Bytes(p.Need))
 	}
 	for _, list := range []struct {
 		what  string
@@ -148,17 +149,3 @@ func (p *Plan) String() string {
 }
 
 func versionText(v int) string { return fmt.Sprintf("%d.%d", v/10000, v%10000) }
-
-// size formats bytes.
-func size(n int64) string {
-	const units = "kMGTPE"
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f := float64(n)
-	i := -1
-	for ; f >= 1000 && i+1 < len(units); i++ {
-		f /= 1000
-	}
-	return fmt.Sprintf("%.1f %cB", f, units[i])
-}

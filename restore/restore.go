@@ -114,7 +114,7 @@ func (j *job) run(ctx context.Context, dsn string, work func(context.Context) er
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
 		if err != nil && j.server != nil {
-			err = redact(j.server, err)
+			err = hide(j.server, err)
 		}
 		err = fail(j.plan.Database, j.at, err)
 		j.report.Finished = j.o.Now().UTC()

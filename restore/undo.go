@@ -13,6 +13,7 @@ import (
 
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/internal/pgconn"
+	"github.com/runbook-go/runbook/internal/wording"
 )
 
 // Old is a database that was moved aside by a swap.
@@ -126,7 +127,7 @@ func Purge(ctx context.Context, dsn string, o Options) (purged []Old, err error)
 	var failures []error
 	for _, old := range olds {
 		if ctx.Err() != nil {
-			return purged, errors.Join(context.Cause(ctx), collect("purges", failures))
+			return purged, errors.Join(context.Cause(ctx), wording.Failures("purges", failures))
 		}
 		if old.mark.Keep == nil || o.Now().Before(*old.mark.Keep) {
 			continue
@@ -146,7 +147,7 @@ func Purge(ctx context.Context, dsn string, o Options) (purged []Old, err error)
 			failures = append(failures, fail(old.Database, StageDrop, err))
 		}
 	}
-	return purged, collect("purges", failures)
+	return purged, wording.Failures("purges", failures)
 }
 
 // purgeLocked drops old unless something changed since it was listed.

@@ -155,9 +155,10 @@ func (j *job) neutralise(ctx context.Context) error {
 
 // probeDSN returns a connection string for the scratch database, password included.
 func (j *job) probeDSN() string {
-	dsn := strings.TrimPrefix(j.server.Args(j.scratch)[1], "--dbname=")
+	var dsn strings.Builder
+	dsn.WriteString(strings.TrimPrefix(j.server.Args(j.scratch)[1], "--dbname="))
 	for _, secret := range j.server.Secrets() {
-		dsn += " " + pgname.Conninfo("password", secret)
+		dsn.WriteString(" " + pgname.Conninfo("password", secret))
 	}
-	return dsn
+	return dsn.String()
 }

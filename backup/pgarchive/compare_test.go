@@ -13,13 +13,18 @@ import (
 
 func TestCompareDefinitions(t *testing.T) {
 	want := []Entry{
-		{Desc: "VIEW", Namespace: "s", Tag: "v", Defn: "CREATE VIEW 1"}, {Desc: "FUNCTION", Namespace: "s", Tag: "f()", Defn: "one"},
-		{Desc: "INDEX", Namespace: "s", Tag: "i", Defn: "gone"}, {Desc: "BLOB", Tag: "17"}, {Desc: "ACL", Tag: "x", Defn: "GRANT"},
+		{Desc: "VIEW", Namespace: "s", Tag: "v", Defn: "CREATE VIEW 1"},
+		{Desc: "FUNCTION", Namespace: "s", Tag: "f()", Defn: "one"},
+		{Desc: "INDEX", Namespace: "s", Tag: "i", Defn: "gone"},
+		{Desc: "BLOB", Tag: "17"},
+		{Desc: "ACL", Tag: "x", Defn: "GRANT"},
 		{Desc: "SEQUENCE SET", Namespace: "s", Tag: "q", Defn: "1"},
 	}
 	got := []Entry{
-		{Desc: "VIEW", Namespace: "s", Tag: "v", Defn: "CREATE VIEW 2"}, {Desc: "FUNCTION", Namespace: "s", Tag: "f()", Defn: "two"},
-		{Desc: "TABLE", Namespace: "s", Tag: "t"}, {Desc: "SEQUENCE SET", Namespace: "s", Tag: "q", Defn: "2"},
+		{Desc: "VIEW", Namespace: "s", Tag: "v", Defn: "CREATE VIEW 2"},
+		{Desc: "FUNCTION", Namespace: "s", Tag: "f()", Defn: "two"},
+		{Desc: "TABLE", Namespace: "s", Tag: "t"},
+		{Desc: "SEQUENCE SET", Namespace: "s", Tag: "q", Defn: "2"},
 	}
 	require.Equal(t, Differences{
 		Missing: []string{"BLOB 17", `INDEX "s"."i"`}, Extra: []string{`TABLE "s"."t"`}, Changed: []string{`FUNCTION "s"."f()"`}, Rewritten: []string{`VIEW "s"."v"`},
