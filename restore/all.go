@@ -2,6 +2,7 @@ package restore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,24 @@ type AllReport struct {
 // Result is what became of one database: Err is nil if it was restored.
 type Result struct {
 	Report
-	Err error `json:"-"`
+	Kept bool  `json:"kept,omitempty"` // it existed and was left alone, see Options.KeepExisting
+	Err  error `json:"-"`
+}
+
+// MarshalJSON adds the error's text.
+func (r Result) MarshalJSON() ([]byte, error) {
+	type plain Result
+	return json.Marshal(struct {
+		plain
+		Error string `json:"error,omitempty"`
+	}{plain(r), errorText(r.Err)})
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // Latest returns the newest snapshot of the globals and of every database that q selects. A manifest that cannot be read is an error, and what could be read
@@ -91,6 +109,9 @@ func All(ctx context.Context, dsn string, store catalog.Store, snapshots []*cata
 	seen := make(map[string]string)
 	for _, s := range snapshots {
 		if s.Kind == catalog.Globals {
+			if report.Globals != nil {
+				return nil, fmt.Errorf("restore all: there are globals of more than one cluster, %s among them; choose one", s.Cluster.SystemID)
+			}
 			var err error
 			if report.Globals, err = restoreGlobals(ctx, dsn, store, &s.Manifest, o); err != nil {
 				failures = append(failures, fail("", StageGlobals, err))
@@ -105,8 +126,7 @@ func All(ctx context.Context, dsn string, store catalog.Store, snapshots []*cata
 	}
 	report.Databases = make([]Result, len(databases))
 	each(len(databases), o.Parallel, func(i int) {
-		r, err := restoreOne(ctx, dsn, store, databases[i], o)
-		report.Databases[i] = Result{Report: *r, Err: err}
+		report.Databases[i] = restoreOne(ctx, dsn, store, databases[i], o)
 	})
 	for _, r := range report.Databases {
 		if r.Err != nil {
@@ -116,20 +136,40 @@ func All(ctx context.Context, dsn string, store catalog.Store, snapshots []*cata
 	return report, wording.Failures("restores", failures)
 }
 
-func restoreOne(ctx context.Context, dsn string, store catalog.Store, s *catalog.Snapshot, o Options) (*Report, error) {
-	none := &Report{Database: s.Database, Snapshot: s.ID}
+func restoreOne(ctx context.Context, dsn string, store catalog.Store, s *catalog.Snapshot, o Options) Result {
+	failed := func(stage Stage, err error) Result {
+		return Result{Report: Report{Database: s.Database, Snapshot: s.ID}, Err: fail(s.Database, stage, err)}
+	}
 	if cause := context.Cause(ctx); cause != nil {
-		return none, fail(s.Database, StagePlan, cause)
+		return failed(StagePlan, cause)
+	}
+	if o.KeepExisting {
+		switch exists, err := databaseExists(ctx, dsn, s.Database); {
+		case err != nil:
+			return failed(StageConnect, err)
+		case exists:
+			return Result{Report: Report{Database: s.Database}, Kept: true}
+		}
 	}
 	plan, err := NewPlan(ctx, dsn, store, s, o)
 	if err != nil {
-		return none, fail(s.Database, StagePlan, err)
+		return failed(StagePlan, err)
 	}
 	r, err := Run(ctx, dsn, store, plan, o)
 	if r == nil {
-		r = none
+		return failed(StagePlan, err)
 	}
-	return r, err
+	return Result{Report: *r, Err: err}
+}
+
+func databaseExists(ctx context.Context, dsn, name string) (bool, error) {
+	_, conn, err := connect(ctx, dsn)
+	if err != nil {
+		return false, err
+	}
+	defer closeConn(conn)
+	d, err := readDatabase(ctx, conn, name)
+	return d != nil, err
 }
 
 // each calls do for 0 to n-1, parallel calls at a time, in order.

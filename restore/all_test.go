@@ -2,6 +2,7 @@ package restore_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -66,6 +67,16 @@ func TestAllOntoANewServer(t *testing.T) {
 		}))
 		require.Equal(t, want[r.Database], dump.String())
 	}
+	again, err := restore.All(t.Context(), fresh.DSN(), store, latest, restore.Options{KeepExisting: true})
+	require.ErrorContains(t, err, `"broken"`)
+	for _, r := range again.Databases {
+		require.Equal(t, r.Database != "broken", r.Kept, r.Database)
+	}
+	require.Contains(t, again.String(), "0 databases restored, 3 left alone, 1 failed")
+	text, err := json.Marshal(again)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"error":"restore database \"broken\"`)
+
 	read := func(c *pgconn.Server, sql string) (v string) {
 		conn, err := c.Connect(t.Context(), "")
 		require.NoError(t, err)

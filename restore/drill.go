@@ -3,6 +3,7 @@ package restore
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -71,6 +72,15 @@ type DrillResult struct {
 	Database string            `json:"database"`
 	Evidence *catalog.Evidence `json:"evidence,omitempty"` // that was recorded; nil if the drill could not tell: Err then says why
 	Err      error             `json:"-"`
+}
+
+// MarshalJSON adds the error's text.
+func (r DrillResult) MarshalJSON() ([]byte, error) {
+	type plain DrillResult
+	return json.Marshal(struct {
+		plain
+		Error string `json:"error,omitempty"`
+	}{plain(r), errorText(r.Err)})
 }
 
 // Choose returns the snapshots to drill, the most useful first: the newest of each database before the second newest of any, and among those the databases whose

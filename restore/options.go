@@ -61,6 +61,9 @@ type Options struct {
 	// Parallel is how many databases [All] restores at a time. 0 means 2.
 	Parallel int
 
+	// KeepExisting makes [All] leave databases alone that exist: a second run after a failure restores only what is missing.
+	KeepExisting bool
+
 	// UndoWindow is how long a replaced database is kept at least. 0 means 7 days.
 	UndoWindow time.Duration
 
