@@ -14,8 +14,8 @@
 // # Guarantees
 //
 // The live database is the old one, whole and open, until the transaction of the swap commits, and the new one, verified and open, from then on;
-// this holds too if this process, its client programs or the server are killed at any moment. New sessions wait while the swap
-// runs, those at work are terminated. The database moved aside is closed to sessions and carries in its comment what it is and until when it is
+// this holds too if this process, its client programs or the server are killed at any moment. Sessions at work are terminated by the swap. One
+// that is just being opened waits for it, and is then refused once with SQLSTATE 3D000 ("just been dropped or renamed"); its next try succeeds. The database moved aside is closed to sessions and carries in its comment what it is and until when it is
 // kept: the server itself holds all state.
 //
 // The archive is hashed and walked while pg_restore reads it; a restore from bytes other than those that were stored never
