@@ -97,7 +97,8 @@ func TestRefusedLogin(t *testing.T) {
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	_, err := sftptarget.Open(t.Context(), "host:22", &ssh.ClientConfig{}, sftptarget.Options{
-		Connections: -1, Sessions: -1, InFlight: -1, MinFree: -1, Misses: -1, DialAttempts: -1, FileMode: os.ModeDir, DirMode: os.ModeDir, Root: "a\nb",
+		Connections: -1, Sessions: -1, InFlight: -1, MinFree: -1, Misses: -1, DialAttempts: -1,
+		FileMode: os.ModeDir, DirMode: os.ModeDir, Root: "a\nb",
 	})
 	for _, field := range []string{"Connections", "Sessions", "InFlight", "MinFree", "Misses", "DialAttempts", "FileMode", "DirMode", "Root"} {
 		require.ErrorContains(t, err, field)

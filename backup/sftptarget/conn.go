@@ -291,8 +291,8 @@ func (c *conn) all() []*session {
 func (s *session) done() { s.busy.Add(-1) }
 
 // call runs f, which knows no context, and waits for it or for the end of ctx. In the latter case f goes on by itself; undo, if not nil, gets
-// what it makes in the end. If the server turns out to have closed the connection, f is run once more on a new one: it must be such
-// that doing it twice does no harm.
+// what it makes in the end. If the server turns out to have closed the connection, f is run once more, and once for each connection that was
+// closed with it: it must be such that doing it twice does no harm.
 func call[T any](ctx context.Context, t *Target, f func(*session) (T, error), undo func(*session, T)) (v T, err error) {
 	for attempt := 1; ; attempt++ {
 		s, err := t.session(ctx)
@@ -300,7 +300,7 @@ func call[T any](ctx context.Context, t *Target, f func(*session) (T, error), un
 			return v, err
 		}
 		v, err = callOn(ctx, s, f, undo)
-		if e, ok := errors.AsType[*LinkError](err); attempt == 2 || !ok || e.Timeout() || ctx.Err() != nil {
+		if e, ok := errors.AsType[*LinkError](err); attempt > len(t.slots) || !ok || e.Timeout() || ctx.Err() != nil {
 			return v, err
 		}
 	}

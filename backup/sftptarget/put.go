@@ -70,7 +70,7 @@ func (t *Target) put(ctx context.Context, key string, r *source) error {
 				err = context.Cause(ctx)
 			}
 		}
-		if e, ok := errors.AsType[*LinkError](err); !ok || e.Timeout() || attempt == 2 || r.begun() || ctx.Err() != nil {
+		if e, ok := errors.AsType[*LinkError](err); !ok || e.Timeout() || attempt > len(t.slots) || r.begun() || ctx.Err() != nil {
 			return err
 		}
 	}

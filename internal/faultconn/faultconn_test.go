@@ -81,9 +81,11 @@ func TestRelayPassesBytesAndHalfClose(t *testing.T) {
 
 func TestRelayDelayAddsRoundTripNotBandwidth(t *testing.T) {
 	r, c := relay(t)
+	_, err := roundTrip(c, []byte("the relay waits for more already when the delay begins"))
+	require.NoError(t, err)
 	r.Delay(200 * time.Millisecond)
 	start := time.Now()
-	_, err := roundTrip(c, []byte("ping"))
+	_, err = roundTrip(c, []byte("ping"))
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, time.Since(start), 200*time.Millisecond)
 

@@ -116,11 +116,10 @@ func (r *Relay) pump(dst, src net.Conn, toServer bool, closed <-chan struct{}, a
 	defer close(queue)
 	for {
 		buf := r.buffers.Get().(*[pieceMax]byte)
-		size, delay := r.pace()
-		n, err := src.Read(buf[:size])
+		n, err := src.Read(buf[:r.size()])
 		if n > 0 {
 			select {
-			case queue <- packet{buf, n, time.Now().Add(delay)}:
+			case queue <- packet{buf, n, r.due()}:
 			case <-closed:
 				return
 			}
@@ -157,13 +156,19 @@ func (r *Relay) deliver(dst net.Conn, queue <-chan packet, toServer bool, closed
 	}
 }
 
-// pace tells how much to read at once, small on a slow link, and how long to hold it.
-func (r *Relay) pace() (int, time.Duration) {
+// size tells how much to read at once: little on a slow link.
+func (r *Relay) size() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	size := int64(pieceMax)
 	if r.rate > 0 {
-		size = min(size, max(1, r.rate/20))
+		return min(pieceMax, max(1, r.rate/20))
 	}
-	return int(size), r.delay
+	return pieceMax
+}
+
+// due tells when what has arrived now shall leave.
+func (r *Relay) due() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Now().Add(r.delay)
 }
