@@ -116,7 +116,7 @@ func rsync(t *testing.T) string {
 	t.Helper()
 	program, err := exec.LookPath("rsync")
 	if err != nil {
-		t.Skip("rsync is not installed; make deps installs it")
+		t.Fatal("rsync is not installed; make deps installs it")
 	}
 	return program
 }

@@ -28,7 +28,7 @@ type Daemon struct {
 	wait     sync.WaitGroup
 }
 
-// Sshd starts OpenSSH's sshd for the current user, with the SFTP server that is built into it. The test is skipped where there is
+// Sshd starts OpenSSH's sshd for the current user, with the SFTP server that is built into it. The test fails where there is
 // no sshd.
 func Sshd(t testing.TB) *Daemon {
 	t.Helper()
@@ -40,7 +40,7 @@ func LoggingSshd(t testing.TB) *Daemon {
 	t.Helper()
 	server := find("sftp-server", "/usr/lib/openssh", "/usr/libexec/openssh", "/usr/libexec", "/usr/lib/ssh")
 	if server == "" {
-		t.Skip("there is no sftp-server here; on Debian: apt-get install openssh-sftp-server")
+		t.Fatal("there is no sftp-server here; on Debian: apt-get install openssh-sftp-server")
 	}
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	must(t, err)
@@ -54,7 +54,7 @@ func startSshd(t testing.TB, subsystem string) *Daemon {
 	t.Helper()
 	program := find("sshd", "/usr/sbin", "/usr/local/sbin", "/usr/bin")
 	if program == "" {
-		t.Skip("there is no sshd here; on Debian: apt-get install openssh-server")
+		t.Fatal("there is no sshd here; on Debian: apt-get install openssh-server")
 	}
 	me, err := user.Current()
 	must(t, err)

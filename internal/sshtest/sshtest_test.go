@@ -136,7 +136,7 @@ func TestSshdStopsAndStartsOnTheSamePort(t *testing.T) {
 func TestSSHArgs(t *testing.T) {
 	ssh, err := exec.LookPath("ssh")
 	if err != nil {
-		t.Skip("there is no ssh here; on Debian: apt-get install openssh-client")
+		t.Fatal("there is no ssh here; on Debian: apt-get install openssh-client")
 	}
 	d := sshtest.Sshd(t)
 	out, err := exec.CommandContext(t.Context(), ssh, append(d.SSHArgs(t, d.Addr), "127.0.0.1", "echo", "hello")...).CombinedOutput()
