@@ -179,7 +179,7 @@ func TestPlanProblems(t *testing.T) {
 		}, "", ""},
 		"role created":          {func(_ *Plan, s *survey, o *Options) { delete(s.roles, "boss"); o.CreateRoles = true }, "", ""},
 		"role made one":         {func(_ *Plan, s *survey, o *Options) { delete(s.roles, "boss"); o.Owner = "postgres" }, "", "privileges on objects are not restored"},
-		"no room":               {func(_ *Plan, s *survey, _ *Options) { s.free = 999 }, "about 1.0 kB are needed on the server and 999 B are free", ""},
+		"no room":               {func(_ *Plan, s *survey, _ *Options) { s.free = 999 }, "about 1 kB are needed on the server and 999 B are free", ""},
 		"room":                  {func(_ *Plan, s *survey, _ *Options) { s.free = 1000 }, "", ""},
 		"unknown locale":        {func(_ *Plan, s *survey, _ *Options) { s.locales = nil }, "", `may not know the locale "fr_FR.UTF-8"`},
 		"no icu":                {func(p *Plan, _ *survey, _ *Options) { p.Manifest.Properties.Provider = "icu" }, "no icu locales", ""},
