@@ -179,12 +179,51 @@ func definition(e *Entry) [][]string {
 		}
 		return records
 	case e.Desc == "POLICY":
-		// The roles of a policy stand in the order of their OIDs, which differs from one cluster to the next.
-		words := strings.Fields(strings.ReplaceAll(e.Defn, ",", " "))
-		slices.Sort(words)
-		return [][]string{append([]string{e.Desc, e.Namespace, e.Tag}, words...)}
+		return [][]string{{e.Desc, e.Namespace, e.Tag, sortRoles(e.Defn)}}
 	}
 	return [][]string{{e.Desc, e.Namespace, e.Tag, e.Defn, e.CopyStmt, e.TableAM, string(e.RelKind)}}
+}
+
+// sortRoles puts the roles of a CREATE POLICY statement in order. They stand in that of their OIDs, which differs from one cluster to the next.
+func sortRoles(defn string) string {
+	quoted := false
+	for i := range len(defn) {
+		switch {
+		case defn[i] == '"':
+			quoted = !quoted
+		case quoted:
+		case defn[i] == '(':
+			return defn // no roles before the expressions
+		case strings.HasPrefix(defn[i:], " TO "):
+			var roles []string
+			rest := defn[i+len(" TO "):]
+			for {
+				end := identEnd(rest)
+				roles = append(roles, rest[:end])
+				more, ok := strings.CutPrefix(rest[end:], ", ")
+				if !ok {
+					slices.Sort(roles)
+					return defn[:i] + " TO " + strings.Join(roles, ", ") + rest[end:]
+				}
+				rest = more
+			}
+		}
+	}
+	return defn
+}
+
+// identEnd returns the length of the SQL identifier, quoted or not, at the start of a text.
+func identEnd(s string) int {
+	quoted := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"':
+			quoted = !quoted
+		case !quoted && strings.IndexByte(" ,;(.", c) >= 0:
+			return i
+		}
+	}
+	return len(s)
 }
 
 // defines says whether the entry defines something inside the database, and not who owns it, who may use it or what it holds.

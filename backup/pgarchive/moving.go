@@ -25,25 +25,14 @@ func (e *Entry) DataTable() (schema, name string) {
 	return schema, name
 }
 
-// cutIdent takes an SQL identifier, quoted or not, from the start of a text.
+// cutIdent takes an SQL identifier from the start of a text and its quotes away.
 func cutIdent(s string) (ident, rest string) {
-	if !strings.HasPrefix(s, `"`) {
-		if i := strings.IndexByte(s, '.'); i >= 0 {
-			return s[:i], s[i:]
-		}
-		return s, ""
+	end := identEnd(s)
+	ident, rest = s[:end], s[end:]
+	if inner, ok := strings.CutPrefix(ident, `"`); ok {
+		ident = strings.ReplaceAll(strings.TrimSuffix(inner, `"`), `""`, `"`)
 	}
-	var b strings.Builder
-	for s = s[1:]; s != ""; s = s[1:] {
-		if s[0] == '"' {
-			if !strings.HasPrefix(s, `""`) {
-				return b.String(), s[1:]
-			}
-			s = s[1:]
-		}
-		b.WriteByte(s[0])
-	}
-	return b.String(), ""
+	return ident, rest
 }
 
 // rowSum adds up the hashes of rows, in four lanes of 64 bits, so that their order does not count.

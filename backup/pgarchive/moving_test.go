@@ -21,6 +21,18 @@ func TestDataTable(t *testing.T) {
 	}
 }
 
+func TestRolesOfPoliciesAreSorted(t *testing.T) {
+	for defn, want := range map[string]string{
+		`CREATE POLICY p ON s.t TO b, "a "" TO z", c USING ((x > y));`: `CREATE POLICY p ON s.t TO "a "" TO z", b, c USING ((x > y));`,
+		`CREATE POLICY "x TO b, a" ON s.t FOR SELECT TO b, a;`:         `CREATE POLICY "x TO b, a" ON s.t FOR SELECT TO a, b;`,
+		`CREATE POLICY p ON s.t USING ((x = ' TO b, a'::text));`:       `CREATE POLICY p ON s.t USING ((x = ' TO b, a'::text));`,
+		`CREATE POLICY p ON s.t TO `:                                   `CREATE POLICY p ON s.t TO `,
+		`CREATE POLICY p ON s.t TO "open`:                              `CREATE POLICY p ON s.t TO "open`,
+	} {
+		require.Equal(t, want, sortRoles(defn))
+	}
+}
+
 func TestRowSum(t *testing.T) {
 	sum := func(chunks ...string) string {
 		var r rowSum
