@@ -130,9 +130,12 @@ func makeDir(dir string, mode fs.FileMode) error {
 	return atomicfile.SyncDir(root, ".")
 }
 
+// URLKeys are the query keys of [OpenURL].
+func URLKeys() []string { return []string{"create"} }
+
 // OpenURL opens file:///absolute/directory, for a [runbook.TargetMux]. The query key "create" with the value "true" sets Options.Create:
 //
-//	mux.Handle("file", dirtarget.OpenURL, "create")
+//	mux.Handle("file", dirtarget.OpenURL, dirtarget.URLKeys()...)
 func OpenURL(_ context.Context, u *url.URL) (runbook.Target, error) {
 	dir := filepath.FromSlash(u.Path)
 	if volume := filepath.VolumeName(strings.TrimPrefix(dir, `\`)); volume != "" {

@@ -303,7 +303,7 @@ func TestOpenAMissingDirectory(t *testing.T) {
 func TestOpenURL(t *testing.T) {
 	ctx := t.Context()
 	var mux runbook.TargetMux
-	mux.Handle("file", dirtarget.OpenURL, "create")
+	mux.Handle("file", dirtarget.OpenURL, dirtarget.URLKeys()...)
 	temp := t.TempDir()
 	dir := "/" + strings.TrimPrefix(filepath.ToSlash(temp), "/")
 	target, err := mux.Open(ctx, "file://"+dir+"/with%20space?create=true")

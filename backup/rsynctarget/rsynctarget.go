@@ -126,20 +126,35 @@ func New(destination string, o Options) (*Target, error) {
 	return t, nil
 }
 
+// URLKeys are the query keys of [OpenURL].
+func URLKeys() []string { return []string{"password_file", "known_hosts", "key", "chmod", "spool"} }
+
 // OpenURL opens rsync://[user@]host[:port]/module[/directory] or rsync+ssh://[user@]host[:port]/directory, for a [runbook.TargetMux]:
 //
-//	mux.Handle("rsync", rsynctarget.OpenURL, "password-file", "chmod", "spool")
-//	mux.Handle("rsync+ssh", rsynctarget.OpenURL, "known-hosts", "identity", "chmod", "spool")
+//	mux.Handle("rsync", rsynctarget.OpenURL, rsynctarget.URLKeys()...)
+//	mux.Handle("rsync+ssh", rsynctarget.OpenURL, rsynctarget.URLKeys()...)
+//
+// The query keys chmod and spool set the [Options] of these names. password_file is for a daemon only; known_hosts, a file that records
+// the server's key, and key, a file with the private key, are for ssh only.
 func OpenURL(_ context.Context, u *url.URL) (runbook.Target, error) {
 	q := u.Query()
-	o := Options{PasswordFile: q.Get("password-file"), Chmod: q.Get("chmod"), Spool: q.Get("spool")}
+	viaSSH, others := u.Scheme == "rsync+ssh", []string{"known_hosts", "key"}
+	if viaSSH {
+		others = []string{"password_file"}
+	}
+	for _, key := range others {
+		if q.Has(key) {
+			return nil, fmt.Errorf("open rsync target: query key %q does not go with %s; a daemon takes password_file, ssh known_hosts and key", key, u.Scheme)
+		}
+	}
+	o := Options{PasswordFile: q.Get("password_file"), Chmod: q.Get("chmod"), Spool: q.Get("spool")}
 	login := u.Host
 	if u.User != nil {
 		login = u.User.Username() + "@" + u.Host
 	}
 	destination := "rsync://" + login + u.Path
-	if u.Scheme == "rsync+ssh" {
-		o.SSH = SSH{KnownHosts: q.Get("known-hosts"), Identity: q.Get("identity")}
+	if viaSSH {
+		o.SSH = SSH{KnownHosts: q.Get("known_hosts"), Identity: q.Get("key")}
 		if port := u.Port(); port != "" {
 			if _, err := fmt.Sscan(port, &o.SSH.Port); err != nil {
 				return nil, fmt.Errorf("port %q: %w", port, err)

@@ -290,8 +290,8 @@ func TestOpenURL(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known")
 	require.NoError(t, os.WriteFile(known, nil, 0o600))
 	var mux runbook.TargetMux
-	mux.Handle("rsync", rsynctarget.OpenURL, "password-file", "chmod", "spool")
-	mux.Handle("rsync+ssh", rsynctarget.OpenURL, "known-hosts", "identity", "chmod", "spool")
+	mux.Handle("rsync", rsynctarget.OpenURL, rsynctarget.URLKeys()...)
+	mux.Handle("rsync+ssh", rsynctarget.OpenURL, rsynctarget.URLKeys()...)
 	target, err := mux.Open(t.Context(), d.url("store")+"?spool="+url.QueryEscape(t.TempDir()))
 	require.NoError(t, err)
 	require.NoError(t, target.Put(t.Context(), "k", strings.NewReader("x")))
@@ -300,6 +300,12 @@ func TestOpenURL(t *testing.T) {
 	ssh := "rsync+ssh://keeper@store.example:2222/srv/backup"
 	_, err = mux.Open(t.Context(), ssh)
 	require.ErrorContains(t, err, "needs SSH.KnownHosts")
-	_, err = mux.Open(t.Context(), ssh+"?known-hosts="+url.QueryEscape(known))
+	_, err = mux.Open(t.Context(), ssh+"?known_hosts="+url.QueryEscape(known)+"&key="+url.QueryEscape(known))
 	require.NoError(t, err)
+
+	// What belongs to the other way to log in is refused, and not silently left out.
+	_, err = mux.Open(t.Context(), ssh+"?known_hosts="+url.QueryEscape(known)+"&password_file=x")
+	require.ErrorContains(t, err, `"password_file" does not go with rsync+ssh`)
+	_, err = mux.Open(t.Context(), d.url("store")+"?key=x")
+	require.ErrorContains(t, err, `"key" does not go with rsync;`)
 }

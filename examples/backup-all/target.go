@@ -14,7 +14,7 @@ import (
 )
 
 const targetHelp = `Targets:  file:///DIRECTORY[?create=true]     sftp://USER@HOST[:PORT]/DIRECTORY?known_hosts=FILE&key=FILE
-          exec:///PROGRAM[?arg=ARGUMENT]      rsync://[USER@]HOST[:PORT]/MODULE[?password-file=FILE]
+          exec:///PROGRAM[?arg=ARGUMENT]      rsync://[USER@]HOST[:PORT]/MODULE[?password_file=FILE]
 A password belongs in ~/.pgpass (mode 0600), or in a file that passfile= in -dsn names; on the command line everybody would see it.
 
 `
@@ -22,9 +22,9 @@ A password belongs in ~/.pgpass (mode 0600), or in a file that passfile= in -dsn
 // openTarget opens the target that a URL names. Call done after use.
 func openTarget(ctx context.Context, rawURL string) (target runbook.Target, done func(), err error) {
 	var mux runbook.TargetMux
-	mux.Handle("file", dirtarget.OpenURL, "create")
+	mux.Handle("file", dirtarget.OpenURL, dirtarget.URLKeys()...)
 	mux.Handle("sftp", sftptarget.OpenURL, sftptarget.URLKeys()...)
-	mux.Handle("rsync", rsynctarget.OpenURL, "password-file", "chmod", "spool")
+	mux.Handle("rsync", rsynctarget.OpenURL, rsynctarget.URLKeys()...)
 	mux.Handle("exec", openPlugin, "arg")
 	target, err = mux.Open(ctx, rawURL)
 	if err != nil {
