@@ -58,7 +58,8 @@ func TestImportRules(t *testing.T) {
 		"tests are free":            {"backup/a_test.go": imports("~/restore", "~/internal/pgtest", "github.com/stretchr/testify/require", "os/signal")},
 		"internal":                  {"internal/x/a.go": imports("~", "~/internal/y", "golang.org/x/sys/windows")},
 		"an exception":              {"internal/pgtest/a.go": imports("testing", "~/restore/scratch", "~/internal/sshtest")},
-		"examples":                  {"examples/x/main.go": imports("~/backup", "~/restore", "example.com/x")},
+		"examples":                  {"examples/x/main.go": imports("~/backup", "~/restore", "~/examples/internal/cli", "example.com/x")},
+		"what examples share":       {"examples/internal/stage/a.go": imports("testing", "~/restore/scratch")},
 		"folders that are not read": {"testdata/a.go": imports("~"), "_x/a.go": imports("~"), ".x/a.go": imports("~")},
 	} {
 		require.Empty(t, checkImports(write(t, files)), name)
@@ -90,6 +91,9 @@ func TestImportRules(t *testing.T) {
 		"internal/pgtest/a.go imports github.com/stretchr/testify/require: testify belongs in _test.go": {"internal/pgtest/a.go": imports("github.com/stretchr/testify/require")},
 		"examples/x/main.go imports ./internal/x: examples use the public API only":                     {"examples/x/main.go": imports("~/internal/x")},
 		"backup/a.go imports ./examples/x: examples are imported by nobody":                             {"backup/a.go": imports("~/examples/x")},
+		"backup/a.go imports ./examples/internal/cli: examples are imported by nobody":                  {"backup/a.go": imports("~/examples/internal/cli")},
+		"examples/x/main.go imports ./examples/y: examples are imported by nobody":                      {"examples/x/main.go": imports("~/examples/y")},
+		"examples/x/main.go imports ./examples/internal/stage: a package for tests is imported":         {"examples/x/main.go": imports("~/examples/internal/stage")},
 		"backup/a_windows.go imports ./restore: the products never":                                     {"backup/a.go": "", "backup/a_windows.go": imports("~/restore")},
 	} {
 		problems := checkImports(write(t, files))
@@ -135,6 +139,7 @@ func TestSourceRules(t *testing.T) {
 	free := `import ("os"; "log"); var n int; func init() { n++; log.Print(os.Getenv("X")); os.Exit(1) }`
 	require.Empty(t, checkSource(write(t, map[string]string{
 		"examples/x/main.go":     "package main\n" + free,
+		"examples/internal/a.go": free,
 		"backup/a_test.go":       free,
 		"internal/pgtest/a.go":   free,
 		"backup/targettest/a.go": free,

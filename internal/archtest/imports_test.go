@@ -27,7 +27,7 @@ var (
 	}
 
 	// testHelpers are packages for tests whose name does not end in "test".
-	testHelpers = []string{"internal/awkward", "internal/faultconn"}
+	testHelpers = []string{"internal/awkward", "internal/faultconn", "examples/internal/stage"}
 
 	// families groups third-party modules that come together.
 	families = map[string]string{
@@ -156,10 +156,15 @@ func forbiddenOwn(from, own string) string {
 	switch {
 	case from == ".":
 		return "the root package imports the standard library only"
-	case own == "examples" || within(own, "examples"):
-		return "examples are imported by nobody"
 	case isTestPackage(own) && !isTestPackage(from):
 		return "a package for tests is imported by _test.go files and its like only"
+	case within(own, "examples") && !(within(from, "examples") && within(own, "examples/internal")):
+		return "examples are imported by nobody"
+	case within(from, "examples"):
+		if within(own, "internal") {
+			return "examples use the public API only"
+		}
+		return ""
 	case own == ".":
 		return ""
 	case from == "backup/catalog":
@@ -167,9 +172,6 @@ func forbiddenOwn(from, own string) string {
 	case isTestPackage(from) && !within(from, "internal"):
 		return "a public conformance suite imports the standard library and the root package only"
 	case within(own, "internal"):
-		if within(from, "examples") {
-			return "examples use the public API only"
-		}
 		return ""
 	case within(from, "internal"):
 		if !slices.Contains(exceptions[from], own) {
