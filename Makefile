@@ -64,6 +64,7 @@ bench-sftp: deps ## put a large file and many small ones over SSH, beside sftp a
 
 .PHONY: crash
 crash: deps ## fault every call, kill at every step, recover, and count what was lost or left
+	@$(GO) test -run=TestEvery -count=1 -v ./backup/filestore | grep -v "^ *--- PASS\|^=== "
 	@$(GO) test -tags=crash -run='Crash' -count=1 -v -timeout=60m ./backup
 	@$(GO) test -run='Killed' -count=1 -v -timeout=60m ./restore ./backup/dirtarget -args -long
 	@$(GO) test -run='Killed|Sweep' -count=1 -v -timeout=30m ./restore/scratch
