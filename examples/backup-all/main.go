@@ -4,19 +4,17 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"regexp"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/runbook-go/runbook/backup"
 	"github.com/runbook-go/runbook/backup/filestore"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 )
 
 const help = `backup-all dumps every PostgreSQL database that matches, and the server's roles, to a backup server, reads back and
@@ -42,7 +40,7 @@ type outcome struct {
 	Report    *backup.Report         `json:"report,omitempty"`
 	Retention *backup.RetentionPlan  `json:"retention,omitempty"`
 	Deleted   []backup.RetentionLine `json:"deleted,omitempty"`
-	Error     string                 `json:"error,omitempty"`
+	cli.Failure
 }
 
 func main() {
@@ -69,47 +67,23 @@ func main() {
 	flag.IntVar(&j.keep.Weekly, "keep-weekly", 0, "the same for `n` weeks")
 	flag.IntVar(&j.keep.Monthly, "keep-monthly", 0, "the same for `n` months")
 	flag.IntVar(&j.keep.Yearly, "keep-yearly", 0, "the same for `n` years")
-	asJSON := flag.Bool("json", false, "print one JSON object instead of text")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), help+targetHelp)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
+	program := cli.Parse("backup-all", help)
 	if j.dsn == "" || j.target == "" || flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "backup-all: give -dsn and -target, and nothing but flags; -h tells more")
-		os.Exit(2)
+		program.Refuse("give -dsn and -target, and nothing but flags")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	j.backup.Events.Progress = cli.BackupProgress()
 	out := &outcome{}
-	err := j.run(ctx, out)
-	stop()
-	if err != nil {
-		out.Error = err.Error()
-		fmt.Fprintln(os.Stderr, "backup-all:", err)
-	}
-	if *asJSON {
-		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(out))
-	} else {
-		out.print(os.Stdout)
-	}
-	if err != nil {
-		os.Exit(1)
-	}
+	program.Run(out, func(ctx context.Context) error { return j.run(ctx, out) })
 }
 
 func (j *job) run(ctx context.Context, out *outcome) error {
-	target, done, err := openTarget(ctx, j.target)
+	host, _ := os.Hostname()
+	j.store.Owner = fmt.Sprintf("backup-all on %s, process %d", cmp.Or(host, "an unnamed host"), os.Getpid())
+	store, done, err := cli.OpenStore(ctx, j.target, "", j.store)
 	if err != nil {
 		return err
 	}
 	defer done()
-	host, _ := os.Hostname()
-	j.store.Owner = fmt.Sprintf("backup-all on %s, process %d", cmp.Or(host, "an unnamed host"), os.Getpid())
-	store, err := filestore.New(target, j.store)
-	if err != nil {
-		return err
-	}
-	j.backup.Events.Progress = progress()
 	out.Report, err = backup.Run(ctx, j.dsn, store, j.backup)
 	// A night that stored nothing deletes nothing.
 	if j.keep == (backup.Policy{}) || ctx.Err() != nil || !j.backup.DryRun && out.Report.Count(backup.BackedUp) == 0 {
@@ -125,22 +99,13 @@ func (j *job) run(ctx context.Context, out *outcome) error {
 	return errors.Join(err, applyErr)
 }
 
-func (o *outcome) print(w io.Writer) {
+func (o *outcome) String() string {
+	var b strings.Builder
 	if o.Report != nil {
-		fmt.Fprint(w, o.Report)
+		b.WriteString(o.Report.String())
 	}
 	if o.Retention != nil {
-		fmt.Fprint(w, o.Retention)
+		b.WriteString(o.Retention.String())
 	}
-}
-
-// progress shows on a terminal how far the run is.
-func progress() func(backup.ProgressInfo) {
-	if info, err := os.Stderr.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	return func(p backup.ProgressInfo) {
-		mb := float64(p.Bytes) / 1e6
-		fmt.Fprintf(os.Stderr, "\r\033[K%d of %d done, %.1f MB/s, %s left; %q %.1f MB\r", p.Done, p.Total, p.Rate/1e6, p.ETA, p.Database, mb)
-	}
+	return b.String()
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/runbook-go/runbook/examples/internal/stage"
 )
 
 // sftpServer is an SFTP server in this process that lets in who has the key.
@@ -22,18 +24,18 @@ func startSFTP(t *testing.T) *sftpServer {
 	t.Helper()
 	dir := t.TempDir()
 	s := &sftpServer{root: filepath.Join(dir, "root"), knownHosts: filepath.Join(dir, "known_hosts"), key: filepath.Join(dir, "key")}
-	ok(t, os.Mkdir(s.root, 0o700))
+	stage.OK(t, os.Mkdir(s.root, 0o700))
 	_, private, err := ed25519.GenerateKey(rand.Reader)
-	ok(t, err)
+	stage.OK(t, err)
 	block, err := ssh.MarshalPrivateKey(private, "")
-	ok(t, err)
-	ok(t, os.WriteFile(s.key, pem.EncodeToMemory(block), 0o600))
+	stage.OK(t, err)
+	stage.OK(t, os.WriteFile(s.key, pem.EncodeToMemory(block), 0o600))
 	signer, err := ssh.NewSignerFromKey(private)
-	ok(t, err)
+	stage.OK(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
+	stage.OK(t, err)
 	s.addr = listener.Addr().String()
-	ok(t, os.WriteFile(s.knownHosts, []byte(knownhosts.Line([]string{knownhosts.Normalize(s.addr)}, signer.PublicKey())+"\n"), 0o600))
+	stage.OK(t, os.WriteFile(s.knownHosts, []byte(knownhosts.Line([]string{knownhosts.Normalize(s.addr)}, signer.PublicKey())+"\n"), 0o600))
 
 	config := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 		if string(key.Marshal()) != string(signer.PublicKey().Marshal()) {

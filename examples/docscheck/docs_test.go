@@ -2,9 +2,7 @@
 package docscheck_test
 
 import (
-	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,31 +14,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/runbook-go/runbook/examples/internal/stage"
 	"github.com/runbook-go/runbook/restore/scratch"
 )
 
-var programs string // directory of the built examples and of a systemctl that does nothing
-
 func TestMain(m *testing.M) {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "docscheck-")
-	if err == nil {
-		programs = dir
-		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/", "../backup-all", "../restore-one", "../restore-all", "../restore-drill")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		err = build.Run()
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/systemctl.log\"\n"), 0o755)
-	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-	} else {
-		fmt.Fprintln(os.Stderr, err)
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	stage.Main(m, "backup-all", "restore-one", "restore-all", "restore-drill")
 }
 
 // block is one fenced block of a page.
@@ -51,7 +30,7 @@ var fence = regexp.MustCompile("(?ms)^( *)```([^\n]*)\n(.*?)^ *```$")
 func blocks(t *testing.T, page string) (list []block) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", page))
-	ok(t, err)
+	stage.OK(t, err)
 	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
 		var plain strings.Builder
 		for line := range strings.Lines(m[3]) {
@@ -72,8 +51,10 @@ func newPlace(t *testing.T) *place {
 	t.Helper()
 	p := &place{dir: t.TempDir()}
 	for _, dir := range []string{"backup", "textfile"} {
-		ok(t, os.Mkdir(filepath.Join(p.dir, dir), 0o755))
+		stage.OK(t, os.Mkdir(filepath.Join(p.dir, dir), 0o755))
 	}
+	systemctl := []byte("#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/systemctl.log\"\n") // and does nothing
+	stage.OK(t, os.WriteFile(filepath.Join(p.dir, "systemctl"), systemctl, 0o755))
 	p.newServer(t)
 	for _, name := range []string{"SpecibikeDupont", "SpecibikeStmg1"} {
 		p.execute(t, "postgres", "CREATE DATABASE "+pgx.Identifier{name}.Sanitize())
@@ -85,35 +66,19 @@ func newPlace(t *testing.T) *place {
 func (p *place) newServer(t *testing.T) {
 	t.Helper()
 	server, err := scratch.Start(t.Context(), scratch.Options{})
-	ok(t, err)
-	t.Cleanup(func() { ok(t, server.Close()) })
+	stage.OK(t, err)
+	t.Cleanup(func() { stage.OK(t, server.Close()) })
 	p.server = server
-}
-
-func (p *place) connect(t *testing.T, database string) *pgx.Conn {
-	t.Helper()
-	config, err := pgx.ParseConfig(p.server.DSN())
-	ok(t, err)
-	config.Database = database
-	conn, err := pgx.ConnectConfig(context.Background(), config)
-	ok(t, err)
-	return conn
 }
 
 func (p *place) execute(t *testing.T, database, sql string) {
 	t.Helper()
-	conn := p.connect(t, database)
-	defer conn.Close(context.Background())
-	_, err := conn.PgConn().Exec(context.Background(), sql).ReadAll()
-	ok(t, err)
+	stage.Execute(t, p.server.DSN(), database, sql)
 }
 
-func (p *place) invoices(t *testing.T, database string) (n int) {
+func (p *place) invoices(t *testing.T, database string) int {
 	t.Helper()
-	conn := p.connect(t, database)
-	defer conn.Close(context.Background())
-	ok(t, conn.QueryRow(context.Background(), "SELECT count(*) FROM invoice").Scan(&n))
-	return n
+	return stage.Ask[int](t, p.server.DSN(), database, "SELECT count(*) FROM invoice")
 }
 
 // here puts this machine's paths and server into a text.
@@ -122,7 +87,7 @@ func (p *place) here(text string) string {
 		"host=/var/run/postgresql user=postgres", p.server.DSN(),
 		"/srv/backup", filepath.Join(p.dir, "backup"),
 		"/var/lib/node_exporter/textfile", filepath.Join(p.dir, "textfile"),
-		"/usr/local/bin", programs,
+		"/usr/local/bin", stage.Programs(),
 	).Replace(text)
 }
 
@@ -131,7 +96,7 @@ func (p *place) sh(t *testing.T, script string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-eu")
 	cmd.Dir, cmd.Stdin = p.dir, strings.NewReader(p.here(script))
-	cmd.Env = append(os.Environ(), "PATH="+strings.Join([]string{programs, p.server.BinDir(), os.Getenv("PATH")}, string(filepath.ListSeparator)))
+	cmd.Env = append(os.Environ(), "PATH="+strings.Join([]string{p.dir, stage.Programs(), p.server.BinDir(), os.Getenv("PATH")}, string(filepath.ListSeparator)))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s\n%s%v", script, out, err)
@@ -159,9 +124,9 @@ const backUp = `backup-all -dsn "host=/var/run/postgresql user=postgres" -target
 func TestNightlyBackup(t *testing.T) {
 	p := newPlace(t)
 	out := p.runAll(t, "nightly-backup.md")
-	contains(t, out, "2 planned", "2 backed up, 0 failed", "2 of 2 snapshots proven restorable", "  L4  ")
+	stage.Contains(t, out, "2 planned", "2 backed up, 0 failed", "2 of 2 snapshots proven restorable", "  L4  ")
 	metrics, err := os.ReadFile(filepath.Join(p.dir, "textfile", "runbook.prom"))
-	ok(t, err)
+	stage.OK(t, err)
 	units := make(map[string]string)
 	for _, b := range blocks(t, "nightly-backup.md") {
 		first, _, _ := strings.Cut(b.text, "\n")
@@ -171,11 +136,11 @@ func TestNightlyBackup(t *testing.T) {
 		case "cron":
 			lines := strings.Split(strings.TrimSpace(b.text), "\n")
 			fields := strings.SplitN(lines[len(lines)-1], " ", 7)
-			equal(t, "15 3 * * * postgres", strings.Join(fields[:6], " "))
+			stage.Equal(t, "15 3 * * * postgres", strings.Join(fields[:6], " "))
 			p.sh(t, fields[6])
 		case "yaml":
 			for _, name := range regexp.MustCompile(`runbook_\w+`).FindAllString(b.text, -1) {
-				contains(t, string(metrics), "# TYPE "+name+" gauge")
+				stage.Contains(t, string(metrics), "# TYPE "+name+" gauge")
 			}
 		}
 	}
@@ -185,8 +150,8 @@ func TestNightlyBackup(t *testing.T) {
 // checkUnits has systemd read the units, where it is installed.
 func checkUnits(t *testing.T, units map[string]string) {
 	t.Helper()
-	contains(t, units["runbook-backup.service"], "Type=oneshot", "User=", "ExecStart=", "NoNewPrivileges=yes", "ProtectSystem=strict")
-	contains(t, units["runbook-backup.timer"], "OnCalendar=", "Persistent=yes", "WantedBy=timers.target")
+	stage.Contains(t, units["runbook-backup.service"], "Type=oneshot", "User=", "ExecStart=", "NoNewPrivileges=yes", "ProtectSystem=strict")
+	stage.Contains(t, units["runbook-backup.timer"], "OnCalendar=", "Persistent=yes", "WantedBy=timers.target")
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		return
@@ -194,7 +159,7 @@ func checkUnits(t *testing.T, units map[string]string) {
 	dir := t.TempDir()
 	args := []string{"verify", "--man=no"}
 	for name, text := range units {
-		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+		stage.OK(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 		args = append(args, filepath.Join(dir, name))
 	}
 	out, err := exec.Command(analyze, args...).CombinedOutput()
@@ -213,12 +178,12 @@ func TestRestore(t *testing.T) {
 	p.sh(t, backUp)
 	p.execute(t, "SpecibikeDupont", "DELETE FROM invoice WHERE id > 5")
 	out := p.runAll(t, "restore.md")
-	contains(t, out, "restore database", "20 rows compared", "undone")
-	equal(t, 5, p.invoices(t, "SpecibikeDupont"))
-	equal(t, 20, p.invoices(t, "SpecibikeDupont_yesterday"))
-	log, err := os.ReadFile(filepath.Join(programs, "systemctl.log"))
-	ok(t, err)
-	equal(t, strings.Repeat("stop openerp\nstart openerp\n", 2), string(log))
+	stage.Contains(t, out, "restore database", "20 rows compared", "undone")
+	stage.Equal(t, 5, p.invoices(t, "SpecibikeDupont"))
+	stage.Equal(t, 20, p.invoices(t, "SpecibikeDupont_yesterday"))
+	log, err := os.ReadFile(filepath.Join(p.dir, "systemctl.log"))
+	stage.OK(t, err)
+	stage.Equal(t, strings.Repeat("stop openerp\nstart openerp\n", 2), string(log))
 }
 
 func TestLostServer(t *testing.T) {
@@ -226,8 +191,8 @@ func TestLostServer(t *testing.T) {
 	p.sh(t, backUp)
 	p.newServer(t)
 	out := p.runAll(t, "lost-server.md")
-	contains(t, out, "2 of 2 databases restored", "SpecibikeStmg1")
-	equal(t, 20, p.invoices(t, "SpecibikeStmg1")) // on the server to which it was brought back without our programs
+	stage.Contains(t, out, "2 databases restored, 0 left alone, 0 failed", "0 databases restored, 2 left alone, 0 failed", "SpecibikeStmg1")
+	stage.Equal(t, 20, p.invoices(t, "SpecibikeStmg1")) // on the server to which it was brought back without our programs
 }
 
 // known says where the packages are that snippets use without an import.
@@ -266,16 +231,16 @@ func startServer(testing.TB) any { return nil }
 func TestGo(t *testing.T) {
 	dir := t.TempDir()
 	here, err := os.Getwd()
-	ok(t, err)
+	stage.OK(t, err)
 	overlay := make(map[string]string)
 	var packages []string
 	add := func(pkg, name, text string) {
 		file := filepath.Join(dir, pkg+"-"+name)
-		ok(t, os.WriteFile(file, []byte(text), 0o600))
+		stage.OK(t, os.WriteFile(file, []byte(text), 0o600))
 		overlay[filepath.Join(here, "snippets", pkg, name)] = file
 	}
 	pages, err := filepath.Glob("../../docs/*.md")
-	ok(t, err)
+	stage.OK(t, err)
 	for _, page := range pages {
 		page = filepath.Base(page)
 		for i, b := range blocks(t, page) {
@@ -292,13 +257,13 @@ func TestGo(t *testing.T) {
 		t.Fatalf("only %d pieces of Go were found", len(packages))
 	}
 	replace, err := json.Marshal(map[string]any{"Replace": overlay})
-	ok(t, err)
+	stage.OK(t, err)
 	overlayFile := filepath.Join(dir, "overlay.json")
-	ok(t, os.WriteFile(overlayFile, replace, 0o600))
+	stage.OK(t, os.WriteFile(overlayFile, replace, 0o600))
 	args := append([]string{"build", "-gcflags=-e", "-overlay", overlayFile}, packages...)
 	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput()
 	if _, exit := err.(*exec.ExitError); !exit {
-		ok(t, err)
+		stage.OK(t, err)
 	}
 	for line := range strings.Lines(string(out)) {
 		if !strings.HasPrefix(line, "#") && !strings.Contains(line, "declared and not used") { // a page may stop where it has shown enough
@@ -328,27 +293,4 @@ func goFile(text string) string {
 		return head + text
 	}
 	return head + "func _() error {\n" + text + "\nreturn nil\n}\n"
-}
-
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func equal[T comparable](t *testing.T, want, got T) {
-	t.Helper()
-	if want != got {
-		t.Fatalf("got %v and not %v", got, want)
-	}
-}
-
-func contains(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Fatalf("%q is not in\n%s", part, text)
-		}
-	}
 }

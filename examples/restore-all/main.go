@@ -3,23 +3,22 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/filestore"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 	"github.com/runbook-go/runbook/restore"
 )
 
 const help = `restore-all brings a lost server back. It creates the roles first, then restores the newest snapshot of every database,
-several at a time, and compares each with its snapshot table by table before it gets its name. A database that exists is
-left alone and counts as failed, unless -replace is given.
+several at a time, and compares each with its snapshot table by table before it gets its name. A database that exists
+counts as failed and is left alone. With -keep-existing it is left alone without that, for a second run after a failure; with
+-replace it is replaced.
 
   restore-all -dsn "host=/var/run/postgresql user=postgres" -target file:///srv/backup
 
@@ -31,8 +30,7 @@ Exit status: 0 every database is back, 1 something failed (the others are back),
 type outcome struct {
 	Chosen []chosen           `json:"chosen"`
 	Report *restore.AllReport `json:"report,omitempty"`
-	Failed map[string]string  `json:"failed,omitempty"` // database to what went wrong
-	Error  string             `json:"error,omitempty"`
+	cli.Failure
 }
 
 type chosen struct {
@@ -54,52 +52,26 @@ func main() {
 	flag.IntVar(&o.Parallel, "parallel", 2, "restore `n` databases at a time")
 	flag.BoolVar(&o.Replace, "replace", false, "replace databases that exist; what they were is kept for 7 days")
 	flag.BoolVar(&o.CreateRoles, "create-roles", false, "create roles that are still missing, without the right to log in")
+	flag.BoolVar(&o.KeepExisting, "keep-existing", false, "leave databases alone that exist: a second run restores what is missing")
 	list := flag.Bool("list", false, "list what would be restored and do nothing")
-	asJSON := flag.Bool("json", false, "print one JSON object instead of text")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), help+targetHelp)
-		flag.PrintDefaults()
+	program := cli.Parse("restore-all", help)
+	switch {
+	case dsn == "" || target == "" || flag.NArg() > 0 || o.Parallel < 1:
+		program.Refuse("give -dsn and -target, and nothing but flags")
+	case o.Replace && o.KeepExisting:
+		program.Refuse("give -replace or -keep-existing, and not both")
 	}
-	flag.Parse()
-	if dsn == "" || target == "" || flag.NArg() > 0 || o.Parallel < 1 {
-		fmt.Fprintln(os.Stderr, "restore-all: give -dsn and -target, and nothing but flags; -h tells more")
-		os.Exit(2)
-	}
-	o.Events.Progress = progress()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	o.Events.Progress = cli.RestoreProgress()
 	out := &outcome{}
-	err := run(ctx, dsn, target, identity, query, *list, o, out)
-	stop()
-	if err != nil {
-		out.Error = err.Error()
-		fmt.Fprintln(os.Stderr, "restore-all:", err)
-	}
-	if *asJSON {
-		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(out))
-	} else {
-		out.print()
-	}
-	if err != nil {
-		os.Exit(1)
-	}
+	program.Run(out, func(ctx context.Context) error { return run(ctx, dsn, target, identity, query, *list, o, out) })
 }
 
-func run(ctx context.Context, dsn, targetURL, identity string, query catalog.Query, list bool, o restore.Options, out *outcome) error {
-	target, done, err := openTarget(ctx, targetURL)
+func run(ctx context.Context, dsn, target, identity string, query catalog.Query, list bool, o restore.Options, out *outcome) error {
+	store, done, err := cli.OpenStore(ctx, target, identity, filestore.Options{})
 	if err != nil {
 		return err
 	}
 	defer done()
-	var so filestore.Options
-	if identity != "" {
-		if so.Identity, err = os.ReadFile(identity); err != nil {
-			return err
-		}
-	}
-	store, err := filestore.New(target, so)
-	if err != nil {
-		return err
-	}
 	snapshots, listErr := restore.Latest(ctx, store, query) // what can be read is restored although something else cannot
 	clusters := make(map[string]bool)
 	for _, s := range snapshots {
@@ -115,14 +87,16 @@ func run(ctx context.Context, dsn, targetURL, identity string, query catalog.Que
 		return fmt.Errorf("the target holds snapshots of %d servers; look at -list and choose one with -cluster", len(clusters))
 	}
 	out.Report, err = restore.All(ctx, dsn, store, snapshots, o)
-	if out.Report == nil {
-		return err
-	}
-	out.Failed = make(map[string]string)
-	for _, r := range out.Report.Databases {
-		if r.Err != nil {
-			out.Failed[r.Database] = r.Err.Error()
-		}
-	}
 	return errors.Join(err, listErr)
+}
+
+func (o *outcome) String() string {
+	if o.Report != nil {
+		return o.Report.String()
+	}
+	var b strings.Builder
+	for _, c := range o.Chosen {
+		fmt.Fprintf(&b, "%s  cluster %s  %s  %s %q\n", c.Snapshot, c.Cluster, c.Started.Local().Format(time.DateTime), c.Kind, c.Database)
+	}
+	return b.String()
 }

@@ -3,16 +3,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
-	"time"
 
 	"github.com/runbook-go/runbook/backup/filestore"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 	"github.com/runbook-go/runbook/restore"
 )
 
@@ -31,8 +25,7 @@ Exit status: 0 everything that was tried is proven, 1 something was not, 2 wrong
 // outcome is what -json prints.
 type outcome struct {
 	Report *restore.DrillReport `json:"report,omitempty"`
-	Failed map[string]string    `json:"failed,omitempty"` // snapshot to what went wrong
-	Error  string               `json:"error,omitempty"`
+	cli.Failure
 }
 
 func main() {
@@ -47,80 +40,26 @@ func main() {
 	flag.IntVar(&o.Parallel, "parallel", 2, "restore `n` snapshots at a time")
 	flag.StringVar(&o.DSN, "dsn", "", "make the copies on this server instead, a `connection string`; they are dropped again")
 	flag.StringVar(&o.Scratch.Dir, "dir", "", "`directory` in which the throw-away server is made (default: the temporary one)")
-	asJSON := flag.Bool("json", false, "print one JSON object instead of text")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), help+targetHelp)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
+	program := cli.Parse("restore-drill", help)
 	if target == "" || flag.NArg() > 0 || o.Parallel < 1 {
-		fmt.Fprintln(os.Stderr, "restore-drill: give -target, and nothing but flags; -h tells more")
-		os.Exit(2)
+		program.Refuse("give -target, and nothing but flags")
 	}
-	o.Events.Progress = progress()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	o.Events.Progress = cli.RestoreProgress()
 	out := &outcome{}
-	err := run(ctx, target, identity, o, out)
-	stop()
-	if err != nil {
-		out.Error = err.Error()
-		fmt.Fprintln(os.Stderr, "restore-drill:", err)
-	}
-	if *asJSON {
-		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(out))
-	} else {
-		out.print()
-	}
-	if err != nil {
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, targetURL, identity string, o restore.DrillOptions, out *outcome) error {
-	target, done, err := openTarget(ctx, targetURL)
-	if err != nil {
-		return err
-	}
-	defer done()
-	var so filestore.Options
-	if identity != "" {
-		if so.Identity, err = os.ReadFile(identity); err != nil {
+	program.Run(out, func(ctx context.Context) error {
+		store, done, err := cli.OpenStore(ctx, target, identity, filestore.Options{})
+		if err != nil {
 			return err
 		}
-	}
-	store, err := filestore.New(target, so)
-	if err != nil {
+		defer done()
+		out.Report, err = restore.Drill(ctx, store, o)
 		return err
-	}
-	out.Report, err = restore.Drill(ctx, store, o)
-	if out.Report == nil {
-		return err
-	}
-	out.Failed = make(map[string]string)
-	for _, d := range out.Report.Drilled {
-		if d.Err != nil {
-			out.Failed[d.Snapshot] = d.Err.Error()
-		}
-	}
-	return err
+	})
 }
 
-func (o *outcome) print() {
+func (o *outcome) String() string {
 	if o.Report == nil {
-		return
+		return ""
 	}
-	proven := 0
-	for _, d := range o.Report.Drilled {
-		if d.Err != nil {
-			fmt.Printf("NOT PROVEN %q, snapshot %s: %v\n", d.Database, d.Snapshot, d.Err)
-			continue
-		}
-		proven++
-		fmt.Printf("proven     %q, snapshot %s: %s, restored in %s, compared in %s\n", d.Database, d.Snapshot, d.Evidence.Level,
-			d.Evidence.Restore.Round(time.Millisecond), d.Evidence.Verify.Round(time.Millisecond))
-	}
-	for _, warning := range o.Report.Warnings {
-		fmt.Println("warning:", warning)
-	}
-	fmt.Printf("%d of %d snapshots proven restorable, %d left for the next drill\n", proven, len(o.Report.Drilled), len(o.Report.Left))
+	return o.Report.String()
 }

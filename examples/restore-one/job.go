@@ -11,6 +11,7 @@ import (
 	"github.com/runbook-go/runbook"
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/filestore"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 	"github.com/runbook-go/runbook/restore"
 )
 
@@ -35,21 +36,11 @@ func (j *job) run(ctx context.Context, out *outcome) (err error) {
 }
 
 func (j *job) restore(ctx context.Context, out *outcome) error {
-	target, done, err := openTarget(ctx, j.target)
+	store, done, err := cli.OpenStore(ctx, j.target, j.identity, filestore.Options{})
 	if err != nil {
 		return err
 	}
 	defer done()
-	var o filestore.Options
-	if j.identity != "" {
-		if o.Identity, err = os.ReadFile(j.identity); err != nil {
-			return err
-		}
-	}
-	store, err := filestore.New(target, o)
-	if err != nil {
-		return err
-	}
 	query := catalog.Query{Kind: catalog.Database, Database: j.database, ID: j.snapshot}
 	if j.list {
 		out.Snapshots, err = all(ctx, store, query)

@@ -3,16 +3,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/runbook-go/runbook/backup/catalog"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 	"github.com/runbook-go/runbook/restore"
 )
 
@@ -34,7 +31,7 @@ type outcome struct {
 	Plan      *restore.Plan       `json:"plan,omitempty"`
 	Report    *restore.Report     `json:"report,omitempty"`
 	Purged    []restore.Old       `json:"purged,omitempty"`
-	Error     string              `json:"error,omitempty"`
+	cli.Failure
 }
 
 func main() {
@@ -53,16 +50,10 @@ func main() {
 	before := flag.String("before", "", "`command` to run first, such as one that stops the site; without a shell: words are split at blanks")
 	after := flag.String("after", "", "`command` to run at the end, whatever happened, such as one that starts the site")
 	short := flag.Bool("short", false, "run them around the exchange of the databases only, so that the site is off for a moment")
-	asJSON := flag.Bool("json", false, "print one JSON object instead of text")
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), help+targetHelp)
-		flag.PrintDefaults()
-	}
-	flag.Parse()
+	program := cli.Parse("restore-one", help)
 	j.database = flag.Arg(0)
 	if j.dsn == "" || flag.NArg() > 1 || j.database == "" && !j.purge || j.database != "" && j.target == "" && !j.undo {
-		fmt.Fprintln(os.Stderr, "restore-one: give -dsn, -target and then the name of one database; -h tells more")
-		os.Exit(2)
+		program.Refuse("give -dsn, -target and then the name of one database")
 	}
 	first := func(ctx context.Context, _ *restore.Plan) error { return command(ctx, *before) }
 	last := func(ctx context.Context, _ *restore.Plan, _ error) error { return command(ctx, *after) }
@@ -71,45 +62,28 @@ func main() {
 	} else {
 		j.o.Hooks.Before, j.o.Hooks.After = first, last
 	}
-	j.o.Events.Progress = progress()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	j.o.Events.Progress = cli.RestoreProgress()
 	out := &outcome{}
-	err := j.run(ctx, out)
-	stop()
-	if err != nil {
-		out.Error = err.Error()
-		fmt.Fprintln(os.Stderr, "restore-one:", err)
-	}
-	if *asJSON {
-		err = errors.Join(err, json.NewEncoder(os.Stdout).Encode(out))
-	} else {
-		out.print()
-	}
-	if err != nil {
-		os.Exit(1)
-	}
+	program.Run(out, func(ctx context.Context) error { return j.run(ctx, out) })
 }
 
-func (o *outcome) print() {
+func (o *outcome) String() string {
+	var b strings.Builder
 	for _, s := range o.Snapshots {
 		level, _ := s.Proven()
-		fmt.Printf("%s  %s  %s  archive of %.1f MB\n", s.ID, s.Finished.Local().Format(time.DateTime), level, float64(s.Archive.Size)/1e6)
+		fmt.Fprintf(&b, "%s  %s  %s  archive of %.1f MB\n", s.ID, s.Finished.Local().Format(time.DateTime), level, float64(s.Archive.Size)/1e6)
 	}
 	if o.Plan != nil {
-		fmt.Print(o.Plan)
+		b.WriteString(o.Plan.String())
 	}
-	switch r := o.Report; {
-	case r == nil || o.Error != "":
-	case r.Snapshot == "":
-		fmt.Printf("undone: %q is again what it was before; down for %s\n", r.Database, r.Down.Round(time.Millisecond))
-	default:
-		fmt.Printf("done: %q is snapshot %s, proven at %s, %d rows compared; restored in %s, down for %s\n",
-			r.Database, r.Snapshot, r.Level, r.Rows, r.Restore.Round(time.Millisecond), r.Down.Round(time.Millisecond))
-	}
-	if r := o.Report; r != nil && r.Old != "" {
-		fmt.Printf("the database that lost the name is kept as %q until %s\n", r.Old, r.KeepUntil.Local().Format(time.DateTime))
+	if o.Report != nil {
+		if o.Report.Snapshot == "" && o.Error == "" {
+			fmt.Fprintf(&b, "undone: %q is again what it was before\n", o.Report.Database)
+		}
+		b.WriteString(o.Report.String())
 	}
 	for _, old := range o.Purged {
-		fmt.Printf("dropped %q, which %q replaced on %s\n", old.Name, old.Database, old.Replaced.Local().Format(time.DateTime))
+		fmt.Fprintf(&b, "dropped %q, which %q replaced on %s\n", old.Name, old.Database, old.Replaced.Local().Format(time.DateTime))
 	}
+	return b.String()
 }
