@@ -60,6 +60,9 @@ type Options struct {
 	TCP bool
 	// Settings are put into postgresql.conf after our own and so override them, for instance "autovacuum": "on".
 	Settings map[string]string
+	// Keep, if set, is a name that does not exist yet, on the same file system as Dir: Close moves the stopped server's directory there instead
+	// of removing it.
+	Keep string
 	// Logger receives what is swept and what goes wrong while closing; nil discards it.
 	Logger *slog.Logger
 
@@ -73,6 +76,7 @@ type Server struct {
 	tools   pgtool.Tools
 	process *process
 	lock    io.Closer
+	keep    string
 	log     *slog.Logger
 	close   func() error
 }
@@ -89,7 +93,7 @@ func (s *Server) BinDir() string { return s.tools.Dir }
 // Version returns the server's version in the style of server_version_num: 150018 is 15.18.
 func (s *Server) Version() int { return s.tools.Version }
 
-// Close stops the server, whatever its clients do, and removes its directory. Closing again returns the same result.
+// Close stops the server, whatever its clients do, and removes its directory, or moves it to Options.Keep. Closing again returns the same result.
 func (s *Server) Close() error { return s.close() }
 
 const superuser = "postgres"
@@ -147,7 +151,11 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := s.initialise(ctx, o, who, password); err != nil {
 		return nil, err
 	}
-	return s, s.launch(ctx, o, who, password)
+	if err := s.launch(ctx, o, who, password); err != nil {
+		return nil, err
+	}
+	s.keep = o.Keep
+	return s, nil
 }
 
 func (s *Server) closeOnce() error {
@@ -155,7 +163,11 @@ func (s *Server) closeOnce() error {
 	if s.process != nil {
 		problems = append(problems, s.process.end())
 	}
-	problems = append(problems, removeLocked(s.dir, s.lock))
+	if s.keep != "" {
+		problems = append(problems, os.Rename(s.dir, s.keep), s.lock.Close())
+	} else {
+		problems = append(problems, removeLocked(s.dir, s.lock))
+	}
 	if err := errors.Join(problems...); err != nil {
 		s.log.Warn("cannot close scratch server", "dir", s.dir, "error", err)
 		return fmt.Errorf("close scratch server in %s: %w", s.dir, err)

@@ -186,3 +186,18 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 	_, err := Start(ctx, Options{Dir: parent})
 	require.ErrorIs(t, err, cause)
 }
+
+func TestKeep(t *testing.T) {
+	parent := parentDir(t)
+	keep := filepath.Join(parent, "kept")
+	s, err := Start(t.Context(), Options{Dir: parent, Keep: keep})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.FileExists(t, filepath.Join(keep, "log"))
+	require.NoDirExists(t, s.Dir())
+	n, err := Sweep(t.Context(), parent)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.DirExists(t, keep)
+	require.NoError(t, os.RemoveAll(keep))
+}
