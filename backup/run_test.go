@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/stretchr/testify/require"
 
 	"github.com/runbook-go/runbook"
@@ -21,7 +23,9 @@ import (
 	"github.com/runbook-go/runbook/backup/catalog"
 	"github.com/runbook-go/runbook/backup/filestore"
 	"github.com/runbook-go/runbook/backup/targettest"
+	"github.com/runbook-go/runbook/internal/pgname"
 	"github.com/runbook-go/runbook/internal/pgtest"
+	"github.com/runbook-go/runbook/internal/redact/redacttest"
 )
 
 func newStore(t testing.TB, target runbook.Target, o filestore.Options) *filestore.Store {
@@ -360,42 +364,65 @@ func TestGlobalsThatAreCutShort(t *testing.T) {
 	require.Equal(t, 1, report.Count(backup.BackedUp))
 }
 
+// The password of the server, once from the connection string and once from a pgpass file, the verifier of a role and an age identity are looked for in
+// everything that others can see.
 func TestSecretsAreNowhereToBeSeen(t *testing.T) {
 	server := pgtest.Start(t)
-	secret := server.Conn().Secrets()[0]
+	password := server.Conn().Secrets()[0]
 	create(t, server, "secret_db")
 	server.Exec(t, "", `CREATE ROLE keeper PASSWORD 'Tr0ub4dor&3'`)
 	later(t, server, `DROP ROLE keeper`)
-	var seen strings.Builder
+	var verifier string
+	require.NoError(t, server.Connect(t, "").QueryRow(t.Context(), `SELECT rolpassword FROM pg_authid WHERE rolname = 'keeper'`).Scan(&verifier))
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	secrets := []string{password, verifier, identity.String()}
+
+	passfile := filepath.Join(t.TempDir(), "pgpass")
+	require.NoError(t, os.WriteFile(passfile, []byte("*:*:*:*:"+password+"\n"), 0o600))
+	fromFile := strings.Replace(server.DSN(), pgname.Conninfo("password", password), pgname.Conninfo("passfile", passfile), 1)
+	require.NotContains(t, fromFile, password)
+	wrong := strings.Replace(server.DSN(), password, "wrong"+password, 1)
+
+	var log, seen bytes.Buffer
+	stop := redacttest.Watch(secrets...)
+	recorder := &redacttest.Recorder{Runner: runbook.Local{}}
 	memory := targettest.NewMemory()
-	report, err := backup.Run(t.Context(), server.DSN(), newStore(t, memory, filestore.Options{}), backup.Options{
-		Select: backup.Selection{Names: []string{"secret_db", "gone"}},
-		Events: backup.Events{Started: func(i backup.StartInfo) { fmt.Fprintln(&seen, i) }, Finished: func(r backup.Result) { fmt.Fprintln(&seen, r) }},
-		Runner: runbook.RunnerFunc(func(ctx context.Context, c runbook.Cmd) error {
-			fmt.Fprintln(&seen, c.Path, c.Args)
-			return runbook.Local{}.Run(ctx, c)
-		}),
-	})
-	require.Error(t, err)
-	data, jsonErr := json.Marshal(report)
-	require.NoError(t, jsonErr)
-	fmt.Fprintln(&seen, err, report, string(data))
-	_, err = backup.Run(t.Context(), strings.Replace(server.DSN(), secret, "wrong"+secret, 1), newStore(t, memory, filestore.Options{}), backup.Options{})
-	require.Error(t, err)
-	fmt.Fprintln(&seen, err)
+	for _, dsn := range []string{server.DSN(), fromFile, wrong} {
+		store := newStore(t, memory, filestore.Options{Recipients: []string{identity.Recipient().String()}, Identity: []byte(identity.String()), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		report, err := backup.Run(t.Context(), dsn, store, backup.Options{
+			Select: backup.Selection{Names: []string{"secret_db", "gone"}}, Runner: recorder, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Events: backup.Events{Started: func(i backup.StartInfo) { fmt.Fprintln(&seen, i) }, Finished: func(r backup.Result) { fmt.Fprintln(&seen, r) }},
+		})
+		require.Error(t, err)
+		data, jsonErr := json.Marshal(report)
+		require.NoError(t, jsonErr)
+		fmt.Fprintln(&seen, err, report, string(data))
+		require.Equal(t, dsn != wrong, report.Count(backup.BackedUp) == 1, "%s", report)
+	}
+	leaks, looked := stop()
+	require.Empty(t, leaks)
+	require.Positive(t, looked)
+	require.NotEmpty(t, recorder.Commands())
 	for o, err := range memory.List(t.Context(), "") {
 		require.NoError(t, err)
 		r, err := memory.Open(t.Context(), o.Key)
 		require.NoError(t, err)
 		content, err := io.ReadAll(r)
 		require.NoError(t, err)
-		require.NotContains(t, string(content), secret, o.Key)
-		if strings.Contains(o.Key, "/globals/") {
-			require.NotContains(t, string(content), "SCRAM-SHA-256$")
-		}
+		seen.Write(content)
+		require.NotEmpty(t, content)
 	}
-	require.NotContains(t, seen.String(), secret)
-	require.Contains(t, seen.String(), "pg_dump")
+	for _, secret := range secrets {
+		require.NotContains(t, seen.String(), secret)
+		require.NotContains(t, log.String(), secret)
+	}
+	require.Empty(t, recorder.Leaks(secrets...))
+	for s, err := range newStore(t, memory, filestore.Options{Identity: []byte(identity.String())}).List(t.Context(), catalog.Query{Kind: catalog.Globals}) {
+		require.NoError(t, err)
+		sql := archive(t, newStore(t, memory, filestore.Options{Identity: []byte(identity.String())}), &s.Manifest)
+		require.NotContains(t, string(sql), "SCRAM-SHA-256$", "role passwords are stored only if asked for")
+	}
 }
 
 func TestRetentionOnAStore(t *testing.T) {
