@@ -36,7 +36,7 @@ func accident(ctx context.Context, a *account, dsn string, store catalog.Store, 
 	}
 	a.text(plan.String())
 	report, err := restore.Run(ctx, dsn, store, plan, o)
-	a.restore(report)
+	a.restore("restore", report)
 	if err != nil {
 		return err
 	}
@@ -46,12 +46,13 @@ func accident(ctx context.Context, a *account, dsn string, store catalog.Store, 
 	a.say("it has its %d invoice lines again", before)
 
 	undone, err := restore.Undo(ctx, dsn, victim, restore.Options{BinDir: bin})
+	a.restore("undo", undone)
 	if err != nil {
 		return err
 	}
 	if n, err := s.invoices(ctx, victim); err != nil || n != lost {
 		return fmt.Errorf("after the undo %s has %d invoice lines, not %d (%v)", victim, n, lost, err)
 	}
-	a.undo(undone)
+	a.say("the restore was undone: it has %d again, and what was restored is kept aside", lost)
 	return nil
 }

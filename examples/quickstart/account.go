@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/runbook-go/runbook/backup"
+	"github.com/runbook-go/runbook/examples/internal/cli"
 	"github.com/runbook-go/runbook/restore"
 )
 
@@ -22,11 +23,7 @@ type account struct {
 }
 
 func newAccount(asJSON bool) *account {
-	a := &account{json: asJSON, started: time.Now(), facts: make(map[string]any)}
-	if info, err := os.Stderr.Stat(); err == nil {
-		a.terminal = info.Mode()&os.ModeCharDevice != 0 && !asJSON
-	}
-	return a
+	return &account{json: asJSON, terminal: cli.OnTerminal() && !asJSON, started: time.Now(), facts: make(map[string]any)}
 }
 
 // text shows something of several lines, set in.
@@ -53,17 +50,15 @@ func (a *account) chapter(title string) {
 
 func (a *account) clearLine() {
 	if a.terminal {
-		fmt.Fprint(os.Stderr, "\r\033[K")
+		cli.ClearLine()
 	}
 }
 
-func (a *account) backupEvents() backup.Events {
-	if !a.terminal {
-		return backup.Events{}
+func (a *account) backupEvents() (e backup.Events) {
+	if a.terminal {
+		e.Progress = cli.BackupProgress()
 	}
-	return backup.Events{Progress: func(p backup.ProgressInfo) {
-		fmt.Fprintf(os.Stderr, "\r\033[K  %d of %d, %.1f MB/s, %s left, %s", p.Done, p.Total, p.Rate/1e6, p.ETA, p.Database)
-	}}
+	return e
 }
 
 func (a *account) backup(name string, r *backup.Report) {
@@ -72,38 +67,17 @@ func (a *account) backup(name string, r *backup.Report) {
 }
 
 func (a *account) drill(r *restore.DrillReport) {
-	if r == nil {
-		return
+	if r != nil {
+		a.facts["drill"] = r
+		a.text(r.String())
 	}
-	a.facts["drill"] = r
-	var slowest time.Duration
-	proven := 0
-	for _, d := range r.Drilled {
-		if d.Err != nil || d.Evidence == nil || !d.Evidence.Passed {
-			a.say("%-26s NOT PROVEN: %v", d.Database, d.Err)
-			continue
-		}
-		proven++
-		slowest = max(slowest, d.Evidence.Restore)
-		a.say("%-26s proven at %s: restored in %s, compared in %s", d.Database, d.Evidence.Level,
-			d.Evidence.Restore.Round(time.Millisecond), d.Evidence.Verify.Round(time.Millisecond))
-	}
-	a.say("%d of %d snapshots proven restorable in %s; the slowest took %s to restore", proven, len(r.Drilled),
-		r.Finished.Sub(r.Started).Round(time.Millisecond), slowest.Round(time.Millisecond))
 }
 
-func (a *account) restore(r *restore.Report) {
-	if r == nil {
-		return
+func (a *account) restore(name string, r *restore.Report) {
+	if r != nil {
+		a.facts[name] = r
+		a.text(r.String())
 	}
-	a.facts["restore"] = r
-	a.say("restored in %s, compared %d rows in %s (%s), swapped with %s of down time; the old one is kept as %q until %s",
-		r.Restore.Round(time.Millisecond), r.Rows, r.Verify.Round(time.Millisecond), r.Level, r.Down.Round(time.Microsecond), r.Old, r.KeepUntil.Format(time.DateOnly))
-}
-
-func (a *account) undo(r *restore.Report) {
-	a.facts["undo"] = r
-	a.say("the restore was undone with %s of down time; what it had brought is kept as %q", r.Down.Round(time.Microsecond), r.Old)
 }
 
 func (a *account) retention(plan *backup.RetentionPlan, deleted []backup.RetentionLine) {

@@ -74,10 +74,16 @@ func Run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return RunIn(t, t.TempDir(), os.Environ(), args...)
 }
 
+// Command returns the program, ready to be started.
+func Command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	return exec.CommandContext(t.Context(), program, args...)
+}
+
 // RunIn is [Run] in a directory, with an environment.
 func RunIn(t *testing.T, dir string, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := Command(t, args...)
 	var out, errs strings.Builder
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, env, &out, &errs
 	err := cmd.Run()
