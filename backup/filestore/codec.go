@@ -95,7 +95,7 @@ func (s *Store) decoder(m *catalog.Manifest, o catalog.Object, stored io.ReadClo
 	default:
 		return nil, fmt.Errorf("open %s: encoding %q is not known here: %w", o.Key, o.Encoding, errors.ErrUnsupported)
 	}
-	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxWindow(128<<20))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Key, err)
 	}
