@@ -93,7 +93,10 @@ func TestUse(t *testing.T) {
 	stage.Equal(t, 0, code)
 	stage.Contains(t, help, "restore-all -dsn", "Exit status: 0", "-parallel", "-cluster", "-identity", "-keep-existing")
 	for _, args := range [][]string{
-		{}, {"-dsn", "x"}, {"-dsn", "x", "-target", "y", "surplus"}, {"-parallel", "many"},
+		{},
+		{"-dsn", "x"},
+		{"-dsn", "x", "-target", "y", "surplus"},
+		{"-parallel", "many"},
 		{"-dsn", "x", "-target", "y", "-replace", "-keep-existing"},
 	} {
 		_, _, code := stage.Run(t, args...)
