@@ -44,6 +44,7 @@ type run struct {
 	store   catalog.Store
 	report  *Report
 	tracker *tracker
+	slots   chan struct{} // one for each dump that may run at a time
 }
 
 // first returns the store that dumps go to.
@@ -207,9 +208,11 @@ func (r *run) sweep(ctx context.Context) {
 	}
 }
 
-// work backs up the globals and then every database, n at a time, and returns what failed. Large databases come first, so that the run does not end
-// with one worker at a large one.
+// work backs up the globals and then every database, and returns what failed. n dumps run at a time; while the target is still busy with the end of one
+// (syncing, reading back), the next begins, so there are twice as many goroutines. Large databases come first, so that the run does not end with one
+// dump of a large one.
 func (r *run) work(ctx context.Context, todo []Choice, n int) (failures []error) {
+	r.slots = make(chan struct{}, max(1, n))
 	if !r.o.NoGlobals {
 		result := r.one(ctx, Choice{}, r.backUpGlobals)
 		r.report.Globals = &result
@@ -224,10 +227,10 @@ func (r *run) work(ctx context.Context, todo []Choice, n int) (failures []error)
 	next := make(chan Choice)
 	var mu sync.Mutex // guards failures and the report
 	var wg sync.WaitGroup
-	for range max(1, min(n, len(queue))) {
+	for range max(1, min(2*n, len(queue))) {
 		wg.Go(func() {
 			for c := range next {
-				result := r.one(ctx, c, func(ctx context.Context) (*catalog.Manifest, error) { return r.backUp(ctx, c) })
+				result := r.one(ctx, c, func(ctx context.Context, dumped func()) (*catalog.Manifest, error) { return r.backUp(ctx, c, dumped) })
 				mu.Lock()
 				r.report.Results = append(r.report.Results, result)
 				if result.Err != nil {
@@ -250,8 +253,11 @@ func (r *run) sortResults() {
 	slices.SortFunc(r.report.Results, func(a, b Result) int { return cmp.Compare(a.Database, b.Database) })
 }
 
+// backUpFunc makes and stores a snapshot, and calls dumped as soon as the program that dumps has ended.
+type backUpFunc func(ctx context.Context, dumped func()) (*catalog.Manifest, error)
+
 // one does the work on one database, or on the globals, with hooks, time-out and events.
-func (r *run) one(ctx context.Context, c Choice, backUp func(context.Context) (*catalog.Manifest, error)) Result {
+func (r *run) one(ctx context.Context, c Choice, backUp backUpFunc) Result {
 	name, started := c.Database.Name, r.o.Now()
 	result := Result{Database: name, Labels: c.Labels}
 	m, err := r.attempt(ctx, name, backUp)
@@ -281,7 +287,15 @@ func (r *run) one(ctx context.Context, c Choice, backUp func(context.Context) (*
 	return result
 }
 
-func (r *run) attempt(ctx context.Context, name string, backUp func(context.Context) (*catalog.Manifest, error)) (*catalog.Manifest, error) {
+// attempt waits for a slot and does the work. The slot is given back when the dump has ended, before the target has finished.
+func (r *run) attempt(ctx context.Context, name string, backUp backUpFunc) (*catalog.Manifest, error) {
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	dumped := sync.OnceFunc(func() { <-r.slots })
+	defer dumped()
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
@@ -295,7 +309,7 @@ func (r *run) attempt(ctx context.Context, name string, backUp func(context.Cont
 			return nil, &stageError{StageHook, err}
 		}
 	}
-	return backUp(ctx)
+	return backUp(ctx, dumped)
 }
 
 // dropped says whether a database that could not be backed up is gone, which is no failure. When in doubt it is not.

@@ -23,7 +23,7 @@ func (r *run) draft(kind catalog.Kind) *catalog.Manifest {
 }
 
 // backUp makes and stores a snapshot of one database.
-func (r *run) backUp(ctx context.Context, c Choice) (*catalog.Manifest, error) {
+func (r *run) backUp(ctx context.Context, c Choice, dumped func()) (*catalog.Manifest, error) {
 	m := r.draft(catalog.Database)
 	m.Database, m.Labels, m.Roles = c.Database.Name, r.labels(c), c.Database.Roles
 	m.Properties = &c.Database.Properties
@@ -31,7 +31,10 @@ func (r *run) backUp(ctx context.Context, c Choice) (*catalog.Manifest, error) {
 	if m.LSN, m.Extensions, err = r.look(ctx, c.Database.Name); err != nil {
 		return nil, &stageError{StageConnect, err}
 	}
-	return m, r.first().Put(ctx, m, func(ctx context.Context, w io.Writer) error { return r.dump(ctx, m, w) })
+	return m, r.first().Put(ctx, m, func(ctx context.Context, w io.Writer) error {
+		defer dumped()
+		return r.dump(ctx, m, w)
+	})
 }
 
 func (r *run) labels(c Choice) map[string]string {
@@ -81,7 +84,7 @@ func (r *run) dump(ctx context.Context, m *catalog.Manifest, w io.Writer) error 
 }
 
 // backUpGlobals makes and stores a snapshot of roles and tablespaces.
-func (r *run) backUpGlobals(ctx context.Context) (*catalog.Manifest, error) {
+func (r *run) backUpGlobals(ctx context.Context, _ func()) (*catalog.Manifest, error) {
 	m := r.draft(catalog.Globals)
 	m.Archive.Format, m.Labels = "sql", r.o.Labels
 	args := []string{"--globals-only"}

@@ -18,8 +18,8 @@ type Options struct {
 	// Labels are kept with every snapshot, beside those of the selecting regexp, which win.
 	Labels map[string]string
 
-	// Workers is how many databases are dumped at a time. 0 means one a core, but at most a quarter of the connections that are free at
-	// the start.
+	// Workers is how many databases are dumped at a time; as many more may be waiting for the target to finish. 0 means one a core, but at most a quarter of the
+	// connections that are free at the start.
 	Workers int
 
 	// NoGlobals leaves out roles and tablespaces. RolePasswords stores the password verifiers of roles with them, which only a superuser can read;
