@@ -24,7 +24,7 @@ func runInto(ctx context.Context, runner runbook.Runner, c runbook.Cmd, w io.Wri
 	widen(in, pipeBuffer)
 	copied := make(chan error, 1)
 	go func() {
-		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{out}, make([]byte, pipeBuffer/4))
+		_, err := io.CopyBuffer(struct{ io.Writer }{w}, unhurried{out}, make([]byte, pipeBuffer/4))
 		out.Close() // whoever still writes is told so
 		copied <- err
 	}()
@@ -44,4 +44,16 @@ func runInto(ctx context.Context, runner runbook.Runner, c runbook.Cmd, w io.Wri
 		return runErr
 	}
 	return err
+}
+
+// unhurried reads from a pipe after a moment in which more has gathered, if the read before found little. pg_dump writes 4 KiB at a time: to be woken for
+// each would cost both sides more than the work on it.
+type unhurried struct{ pipe io.Reader }
+
+func (u unhurried) Read(p []byte) (int, error) {
+	n, err := u.pipe.Read(p)
+	if err == nil && n < len(p)/2 {
+		time.Sleep(time.Millisecond)
+	}
+	return n, err
 }
