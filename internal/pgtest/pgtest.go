@@ -181,10 +181,8 @@ func (s *Server) Run(t testing.TB, program, database string, args ...string) []b
 
 func (s *Server) run(t testing.TB, program string, args []string) []byte {
 	t.Helper()
-	// A dump is in the database's own encoding: bytes in SQL_ASCII need not be valid in another.
-	env := slices.DeleteFunc(s.conn.Env(), func(variable string) bool { return strings.HasPrefix(variable, "PGCLIENTENCODING=") })
 	var out bytes.Buffer
-	err := runbook.Local{}.Run(t.Context(), runbook.Cmd{Path: s.tools.Path(program), Args: args, Env: env, Stdout: &out})
+	err := runbook.Local{}.Run(t.Context(), runbook.Cmd{Path: s.tools.Path(program), Args: args, Env: s.conn.Env(), Stdout: &out})
 	if err != nil {
 		t.Fatalf("%s %q: %s", program, args, err)
 	}
