@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"time"
@@ -25,7 +26,7 @@ var code = regexp.MustCompile(`Specibike(?:(?P<class>Stmg[0-9])(?P<group>Groupe[
 
 func main() {
 	asJSON := flag.Bool("json", false, "print one JSON object instead of text")
-	keep := flag.String("keep", "", "keep the backup server's files and the account in this `directory`")
+	keep := flag.String("keep", "", "keep the backup server's files, PostgreSQL's directory and the account in this `directory`")
 	scale := flag.Float64("scale", 0.1, "size of each database; 1 is about 30 MB of dump")
 	bin := flag.String("bindir", "", "`directory` of PostgreSQL's programs (default: searched for)")
 	flag.Usage = func() {
@@ -58,7 +59,11 @@ Exit status: 0 if everything went as it should, 1 if not, 2 for wrong arguments.
 
 func run(ctx context.Context, a *account, keep, bin string, scale float64) (err error) {
 	a.chapter("The stage")
-	pg, err := scratch.Start(ctx, scratch.Options{BinDir: bin})
+	stage := scratch.Options{BinDir: bin}
+	if keep != "" {
+		stage.Keep = filepath.Join(keep, "postgresql")
+	}
+	pg, err := scratch.Start(ctx, stage)
 	if err != nil {
 		return err
 	}

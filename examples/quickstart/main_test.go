@@ -60,6 +60,7 @@ func TestKeep(t *testing.T) {
 	stage.Equal(t, "SpecibikeDupont", a.Undo.Database)
 
 	stage.Equal(t, 20, len(stage.Files(t, filepath.Join(keep, "backup-server"), ".dump.zst"))) // the last of each
+	stage.Equal(t, 1, len(stage.Files(t, filepath.Join(keep, "postgresql"), "postgresql.conf")))
 	text, err := os.ReadFile(filepath.Join(keep, "account.txt"))
 	stage.OK(t, err)
 	stage.Contains(t, string(text), "19 of 19 snapshots proven restorable", "Everything went as it should")

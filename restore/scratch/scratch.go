@@ -60,8 +60,7 @@ type Options struct {
 	TCP bool
 	// Settings are put into postgresql.conf after our own and so override them, for instance "autovacuum": "on".
 	Settings map[string]string
-	// Keep, if set, is a name that does not exist yet, on the same file system as Dir: Close moves the stopped server's directory there instead
-	// of removing it.
+	// Keep, if set, is a name that does not exist yet: Close moves the stopped server's directory there instead of removing it.
 	Keep string
 	// Logger receives what is swept and what goes wrong while closing; nil discards it.
 	Logger *slog.Logger
@@ -163,8 +162,12 @@ func (s *Server) closeOnce() error {
 	if s.process != nil {
 		problems = append(problems, s.process.end())
 	}
-	if s.keep != "" {
-		problems = append(problems, os.Rename(s.dir, s.keep), s.lock.Close())
+	moved := s.keep != "" && os.Rename(s.dir, s.keep) == nil
+	if s.keep != "" && !moved { // to another file system
+		problems = append(problems, os.CopyFS(s.keep, os.DirFS(s.dir)))
+	}
+	if moved {
+		problems = append(problems, s.lock.Close())
 	} else {
 		problems = append(problems, removeLocked(s.dir, s.lock))
 	}

@@ -188,16 +188,26 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 }
 
 func TestKeep(t *testing.T) {
-	parent := parentDir(t)
-	keep := filepath.Join(parent, "kept")
-	s, err := Start(t.Context(), Options{Dir: parent, Keep: keep})
-	require.NoError(t, err)
-	require.NoError(t, s.Close())
-	require.FileExists(t, filepath.Join(keep, "log"))
-	require.NoDirExists(t, s.Dir())
-	n, err := Sweep(t.Context(), parent)
-	require.NoError(t, err)
-	require.Zero(t, n)
-	require.DirExists(t, keep)
-	require.NoError(t, os.RemoveAll(keep))
+	for name, elsewhere := range map[string]string{"beside": "", "on another file system": "/dev/shm"} {
+		t.Run(name, func(t *testing.T) {
+			parent := parentDir(t)
+			keep := filepath.Join(parent, "kept")
+			if _, err := os.Stat(elsewhere); elsewhere != "" && err == nil {
+				other, err := os.MkdirTemp(elsewhere, "runbook-keep-")
+				require.NoError(t, err)
+				defer os.RemoveAll(other)
+				keep = filepath.Join(other, "kept")
+			}
+			s, err := Start(t.Context(), Options{Dir: parent, Keep: keep})
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			require.FileExists(t, filepath.Join(keep, "log"))
+			require.NoDirExists(t, s.Dir())
+			n, err := Sweep(t.Context(), parent)
+			require.NoError(t, err)
+			require.Zero(t, n)
+			require.DirExists(t, keep)
+			require.NoError(t, os.RemoveAll(keep))
+		})
+	}
 }
