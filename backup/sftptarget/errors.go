@@ -27,6 +27,11 @@ func (e *LinkError) Unwrap() error { return e.Err }
 // Timeout tells whether the server fell silent, as opposed to having hung up.
 func (e *LinkError) Timeout() bool { return errors.Is(e.Err, os.ErrDeadlineExceeded) }
 
+// Temporary is always true: the next operation dials again. With it a LinkError is a [net.Error], by which others tell that the link is to blame.
+func (e *LinkError) Temporary() bool { return true }
+
+var _ net.Error = (*LinkError)(nil)
+
 func isLinkError(err error) bool {
 	_, ok := errors.AsType[*LinkError](err)
 	return ok
