@@ -62,7 +62,7 @@ func (r *run) dump(ctx context.Context, m *catalog.Manifest, w io.Writer) error 
 	args := append([]string{"--format=custom", "--compress=0", "--lock-wait-timeout=" + fmt.Sprint(r.o.LockTimeout.Milliseconds())},
 		r.server.Args(m.Database)...)
 	err := runInto(ctx, r.o.Runner, runbook.Cmd{Path: r.tools.Path("pg_dump"), Args: args, Env: r.server.Env()},
-		io.MultiWriter(&stagedWriter{StageWalk, walker}, &stagedWriter{StageStore, w}, r.tracker.writer(m.Database)))
+		io.MultiWriter(&stagedWriter{StageWalk, walker}, &stagedWriter{StageStore, w}, r.tracker.writer(m.Database)), pipeGrace)
 	if err != nil {
 		walker.Abort()
 		if _, staged := errors.AsType[*stageError](err); staged {
